@@ -36,7 +36,8 @@ class Conflict(ClusterUnavailable):
 
 class Refused(Exception):
     """The API server will not have it (400, 403, 404 of a kind, 422): the same request is refused
-    again until something else changes. The text is the server's own message."""
+    again until something else changes. The text names the verb and the object, then gives the
+    server's own message."""
 
 
 class MetricsUnavailable(Unavailable):
@@ -73,6 +74,22 @@ CONFIG_MAP = Kind("", "v1", "configmaps", "ConfigMap")
 SECRET = Kind("", "v1", "secrets", "Secret")
 POD = Kind("", "v1", "pods", "Pod")
 EVENT = Kind("", "v1", "events", "Event")
+KINDS = (
+    MODEL_DEPLOYMENT,
+    MODEL_REVISION,
+    MODEL_ROLLOUT,
+    INFERENCE_SERVICE,
+    SERVING_RUNTIME,
+    CLUSTER_SERVING_RUNTIME,
+    HTTP_ROUTE,
+    GATEWAY,
+    DEPLOYMENT,
+    CONFIG_MAP,
+    SECRET,
+    POD,
+    EVENT,
+)
+"""Every kind there is for us: a manifest of another one cannot be written."""
 
 
 class Cluster(Protocol):
@@ -88,7 +105,10 @@ class Cluster(Protocol):
     async def list(
         self, kind: Kind, namespace: str | None, labels: Mapping[str, str]
     ) -> Sequence[Manifest]:
-        """Read all objects with these labels, in chunks; `namespace` None means all of them."""
+        """Read all objects with these labels, in chunks; `namespace` None means all of them.
+
+        Raises Refused where the kind does not exist: an empty list would say that all are gone.
+        """
 
     async def create(self, manifest: Manifest) -> Manifest:
         """Create an object; raises Conflict if one of that name exists."""
@@ -99,11 +119,15 @@ class Cluster(Protocol):
     async def patch_status(self, current: Manifest, status: Manifest) -> Manifest:
         """Replace `current`'s status by compare-and-swap on its resourceVersion.
 
-        Keys that `current` has and `status` lacks are removed. Raises Conflict if it changed since.
+        Keys that `current` has and `status` lacks are removed. Raises Conflict if it changed since
+        or is gone.
         """
 
     async def delete(self, kind: Kind, namespace: str | None, name: str, uid: str) -> None:
-        """Delete the object with this uid, children in the background; absent is fine."""
+        """Delete the object with this uid, children in the background; absent is fine.
+
+        Raises Conflict if another object has that name by now: it is left alone.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +144,9 @@ class Metrics(Protocol):
     """A Prometheus-compatible source of raw counter samples."""
 
     async def read(self, arms: Arms, since: datetime, now: datetime) -> Sequence[Series]:
-        """Read the raw samples of both arms in (since, now], with the scrape times of the source.
+        """Read the raw samples of both arms up to `now`, with the scrape times of the source.
 
+        They begin some time before `since`, so that the last sample before it is among them.
         Empty when there are none: silence is not zero failures. Raises MetricsUnavailable.
         """
 
