@@ -1,0 +1,212 @@
+"""
+Owns the kind ModelRollout: the record of one attempt to move from one revision to another.
+
+The operator writes all of it. It outlives its deployment; CEL keeps `spec` from changing, and
+each finished record carries its digest and names its predecessor's.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from .conditions import Conditions
+from .model_deployment import Objectives, Phase, Rollout, Weight
+from .names import DeploymentName, Digest, DnsName, Reason, Sentence, Uid
+from .quantities import Count, Moment, Number
+from .records import ModelIdentity, RevisionReference
+from .schema import ListMap, Rule
+from .shape import Column, Kind, Metadata, Report, Shape
+
+
+class Policy(Shape):
+    """The rules of this rollout, copied from the deployment when it started."""
+
+    rollout: Rollout = Rollout()
+    """How the new revision gets its traffic."""
+    objectives: Objectives = ()
+    """Service levels that are promised."""
+
+
+class PreviousRollout(Shape):
+    """The finished record before this one: the chain's link."""
+
+    name: DnsName
+    """Name of the ModelRollout."""
+    digest: Digest
+    """Digest of its finished record."""
+
+
+class ModelRolloutSpec(Shape):
+    """What was attempted, and by which rules; immutable."""
+
+    deployment: DeploymentName
+    """Name of the ModelDeployment."""
+    deployment_uid: Annotated[Uid, Field(alias="deploymentUID")]
+    """metadata.uid of the ModelDeployment, as its name may come back."""
+    number: Annotated[int, Field(ge=1)]
+    """Number of this rollout; they count up from 1."""
+    from_: Annotated[RevisionReference | None, Field(alias="from")] = None
+    """The stable revision at the start; absent for the first revision of all."""
+    to: RevisionReference
+    """The revision that is tried."""
+    model: ModelIdentity
+    """What the model is."""
+    policy: Policy
+    """The rules in force."""
+    generation: Annotated[int, Field(ge=1, json_schema_extra={"format": "int64"})]
+    """metadata.generation of the ModelDeployment that asked for it."""
+    started_at: Moment
+    """When it started."""
+    previous: PreviousRollout | None = None
+    """The finished record before this one; absent for the first."""
+
+
+class Outcome(StrEnum):
+    """How the rollout ended, or that it has not."""
+
+    PROGRESSING = "Progressing"
+    PROMOTED = "Promoted"
+    ROLLED_BACK = "RolledBack"
+    SUPERSEDED = "Superseded"
+    ABORTED = "Aborted"
+
+
+class StepRecord(Report):
+    """One change of the canary's weight."""
+
+    weight: Weight
+    """Percent of requests to the canary from then on."""
+    at: Moment
+    """When the weight was decided."""
+    reason: Reason
+    """Why, in one word."""
+    message: Sentence
+    """Why, in one plain sentence."""
+
+
+class Evidence(Report):
+    """The evidence so far, as the next look or the next start of the operator needs it."""
+
+    as_of: Moment
+    """Time of the last sample that is in it."""
+    state: Annotated[str, Field(max_length=65536)]
+    """The sums, as canonical JSON; not meant to be read by people."""
+    route_generation: Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})]
+    """metadata.generation of the HTTPRoute that the last samples were taken under."""
+
+
+class Arm(Report):
+    """The counts of one side of a comparison."""
+
+    requests: Count
+    """Requests it answered."""
+    bad: Count
+    """Those of them that were bad."""
+
+
+class SignalReport(Report):
+    """What one signal says."""
+
+    name: DnsName
+    """Name of the signal, such as errors or latency."""
+    canary: Arm
+    """Counts of the canary."""
+    stable: Arm
+    """Counts of the stable revision over the same time."""
+    difference_points: Number
+    """Share of bad requests of the canary minus that of stable, in percentage points."""
+    evidence: Number
+    """E-value for harm: 1 is none, and the larger the more."""
+    threshold: Number
+    """E-value at which the canary is rolled back."""
+    requests_needed: Count | None = None
+    """Estimate of canary requests until the next weight is earned; absent if there is none."""
+    message: Sentence
+    """The same in one plain sentence."""
+
+
+class Verdict(StrEnum):
+    """What the evidence says."""
+
+    PASS = "Pass"  # noqa: S105
+    BREACH = "Breach"
+    INCONCLUSIVE = "Inconclusive"
+
+
+class DecisionReport(Report):
+    """The last decision that changed something, or why nothing changed."""
+
+    verdict: Verdict
+    """Pass, Breach or Inconclusive."""
+    signal: DnsName | None = None
+    """The signal that decided; absent if none did."""
+    reason: Reason
+    """Why, in one word."""
+    message: Sentence
+    """Why, in one plain sentence with the numbers."""
+    at: Moment
+    """When it was decided."""
+    weight: Weight
+    """Percent of requests to the canary from then on."""
+
+
+class ModelRolloutStatus(Report):
+    """How it goes or went; written by the operator only."""
+
+    observed_generation: Annotated[int, Field(ge=-1, json_schema_extra={"format": "int64"})] = -1
+    """metadata.generation that this status is about; -1 before the first look."""
+    outcome: Outcome | None = None
+    """Progressing, or how it ended: Promoted, RolledBack, Superseded or Aborted."""
+    reason: Reason | None = None
+    """Why, in one word."""
+    message: Sentence | None = None
+    """Why, in one plain sentence."""
+    phase: Phase | None = None
+    """Phase of the deployment while this rollout was in charge."""
+    steps: Annotated[tuple[StepRecord, ...], Field(max_length=64)] = ()
+    """Changes of the canary's weight in order, at most 64."""
+    evidence: Evidence | None = None
+    """Checkpoint of the evidence."""
+    signals: Annotated[tuple[SignalReport, ...], Field(max_length=32), ListMap("name")] = ()
+    """What each signal says."""
+    decision: DecisionReport | None = None
+    """The last decision."""
+    first_request_at: Moment | None = None
+    """When the canary answered its first request under a verified route."""
+    finished_at: Moment | None = None
+    """When it ended."""
+    digest: Digest | None = None
+    """Digest of the finished record; the next rollout names it."""
+    conditions: Conditions = ()
+    """Conditions of the rollout, each with a reason."""
+
+
+class ModelRollout(Shape):
+    """The record of one attempt to move traffic from one revision to another."""
+
+    api_version: Literal["headgate.dev/v1alpha1"] = "headgate.dev/v1alpha1"
+    kind: Literal["ModelRollout"] = "ModelRollout"
+    metadata: Metadata
+    spec: Annotated[
+        ModelRolloutSpec, Rule("self == oldSelf", "wanted no change: a rollout is immutable")
+    ]
+    """What was attempted, and by which rules; immutable."""
+    status: ModelRolloutStatus = ModelRolloutStatus()
+    """How it goes or went; written by the operator only."""
+
+
+MODEL_ROLLOUT = Kind(
+    name="ModelRollout",
+    plural="modelrollouts",
+    short_name="mro",
+    shape=ModelRollout,
+    columns=(
+        Column("Deployment", ".spec.deployment"),
+        Column("From", ".spec.from.version"),
+        Column("To", ".spec.to.version"),
+        Column("Outcome", ".status.outcome"),
+        Column("Reason", ".status.reason"),
+        Column("Age", ".metadata.creationTimestamp", "date"),
+    ),
+)

@@ -1,0 +1,95 @@
+"""
+Owns the pieces that several kinds carry: what a model is, its template, references to revisions.
+
+It must not know which kind carries them.
+"""
+
+from typing import Annotated
+
+from pydantic import Field, JsonValue
+
+from .names import ContentHash, Digest, DnsName, Line, RevisionHash, Version
+from .schema import ListMap, Verbatim
+from .shape import Shape, Sparse
+
+
+class Dataset(Shape):
+    """A data set that the model was trained on."""
+
+    name: Annotated[Line, Field(min_length=1, max_length=253)]
+    """Name of the data set, such as tx-2026-09."""
+    digest: Digest | None = None
+    """Digest of its contents, if known."""
+
+
+class Lineage(Shape):
+    """Where the model comes from; copied into every record of a rollout."""
+
+    training_run: Annotated[Line, Field(min_length=1, max_length=512)] | None = None
+    """The training run, such as mlflow:/runs/91ab."""
+    source_commit: Annotated[str, Field(max_length=64, pattern=r"^[0-9a-f]{7,64}$")] | None = None
+    """The commit of the training code, 7 to 64 hexadecimal digits."""
+    datasets: Annotated[tuple[Dataset, ...], Field(max_length=32), ListMap("name")] = ()
+    """The data sets it was trained on, at most 32."""
+
+
+class ModelIdentity(Shape):
+    """What the model is; copied into every revision and rollout record."""
+
+    version: Annotated[Version, Field(min_length=1)]
+    """Version of the model as its registry calls it, a string such as "7"."""
+    digest: Digest | None = None
+    """Digest of the model's artifact; part of the revision's hash."""
+    license: Annotated[Line, Field(min_length=1, max_length=128)] | None = None
+    """Licence of the model, preferably an SPDX expression such as Apache-2.0."""
+    lineage: Lineage | None = None
+    """Training run, source commit and data sets."""
+
+
+LabelValue = Annotated[
+    str, Field(max_length=63, pattern=r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")
+]
+"""A Kubernetes label value."""
+
+
+class TemplateMetadata(Sparse):
+    """Labels and annotations for the InferenceService."""
+
+    labels: Annotated[dict[str, LabelValue], Field(max_length=64)] = Field(default_factory=dict)
+    """Labels for the InferenceService, at most 64; those of headgate.dev/ are reserved."""
+    annotations: Annotated[
+        dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=64)
+    ] = Field(default_factory=dict)
+    """Annotations for the InferenceService, at most 64; those of headgate.dev/ are reserved."""
+
+
+class Template(Sparse):
+    """The InferenceService that is made for each revision."""
+
+    metadata: TemplateMetadata = Field(default_factory=TemplateMetadata)
+    """Its labels and annotations."""
+    spec: Annotated[dict[str, JsonValue], Verbatim()]
+    """
+    KServe's own InferenceService spec, verbatim; `canary` and `canaryTrafficPercent` are refused,
+    as Headgate moves the traffic.
+    """
+
+
+class RevisionReference(Shape):
+    """One revision, as others name it."""
+
+    revision: DnsName
+    """Name of the ModelRevision and of its InferenceService."""
+    hash: RevisionHash
+    """Hash of the revision."""
+    version: Version
+    """Version of the model in it."""
+
+
+class ContentReference(Shape):
+    """A ConfigMap or Secret with the contents that a revision was made from."""
+
+    name: DnsName
+    """Name of the object."""
+    hash: ContentHash
+    """SHA-256 of its contents in canonical form."""
