@@ -1,0 +1,98 @@
+"""From settings to a running operator: the only place that chooses adapters.
+
+Owns which adapter stands behind which port. Must not know how any of them works.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import datetime
+from secrets import SystemRandom
+
+from headgate.adapters.clock import SystemClock
+from headgate.adapters.kubernetes import KubernetesCluster, find_login
+from headgate.adapters.packs import load_pack
+from headgate.adapters.probe import HttpProber
+from headgate.adapters.prometheus import Prometheus
+from headgate.adapters.prometheus_http import PrometheusSettings
+from headgate.ports import MetricsUnavailable
+from headgate.reconcile import reconcile
+from headgate.reconcile.world import Key, Options, Report, World
+from headgate.runtime.operator import Parts, run
+from headgate.runtime.settings import SettingError, Settings, told
+from headgate.runtime.telemetry import CountedMetrics, Telemetry
+
+log = logging.getLogger("headgate.operator")
+
+
+async def serve(settings: Settings, stop: asyncio.Event | None = None) -> None:
+    """Run the operator with real adapters until a signal or `stop`; raises what `run` raises."""
+    telemetry = Telemetry()
+    login = find_login(str(settings.kubeconfig) if settings.kubeconfig else None)
+    cluster = KubernetesCluster(login, on_call=telemetry.called)
+    prometheus = _prometheus(settings)
+    world = World(
+        cluster=cluster,
+        metrics=CountedMetrics(prometheus, telemetry),
+        prober=HttpProber(proxy=settings.probe_proxy),
+        clock=SystemClock(),
+        options=_options(settings),
+    )
+
+    async def one_pass(key: Key, now: datetime) -> Report:
+        return await reconcile(key, world, now)
+
+    parts = Parts(
+        cluster=cluster,
+        login=login,
+        reconcile=one_pass,
+        clock=world.clock,
+        jitter=SystemRandom().random,
+    )
+    log.info("settings: %s", told(settings))
+    try:
+        await _try_metrics(prometheus)
+        await run(settings, parts, telemetry, stop or asyncio.Event())
+    finally:
+        await prometheus.close()
+        await cluster.close()
+
+
+def _prometheus(settings: Settings) -> Prometheus:
+    """Make the source of metrics; raises SettingError for what only the adapter can judge."""
+    try:
+        reached = PrometheusSettings(
+            url=settings.prometheus_url,
+            timeout=settings.prometheus_timeout,
+            look_back=settings.prometheus_look_back,
+            matchers=dict(settings.prometheus_matcher),
+            headers=dict(settings.prometheus_header),
+            bearer_token_file=settings.prometheus_bearer_token_file,
+            username=settings.prometheus_user,
+            password_file=settings.prometheus_password_file,
+            ca_file=settings.prometheus_ca_file,
+            client_certificate_file=settings.prometheus_cert_file,
+            client_key_file=settings.prometheus_key_file,
+            insecure_skip_verify=settings.prometheus_insecure_skip_verify,
+        )
+        pack = load_pack(settings.metric_pack)
+    except ValueError as error:
+        raise SettingError(f"metrics: {error}") from error
+    return Prometheus(reached, pack)
+
+
+def _options(settings: Settings) -> Options:
+    return Options(
+        track_secrets=settings.track_secrets,
+        service_domain=settings.service_domain,
+        stale_after=settings.stale_after,
+    )
+
+
+async def _try_metrics(prometheus: Prometheus) -> None:
+    """Say at the start if Prometheus is away: nothing is lost by it, and nothing moves without."""
+    try:
+        await prometheus.check()
+    except MetricsUnavailable as error:
+        log.warning("no canary will move until metrics can be read: %s", error)

@@ -1,0 +1,156 @@
+"""One operator process: starts its parts in order, and stops them in the opposite order.
+
+Owns the life cycle. Must not know adapters (they are given), nor what a pass does. What is stopped
+at any moment leaves nothing half-done: each write is whole, and the next start continues from what
+is stored in the cluster.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from headgate import __version__
+from headgate.adapters.kubernetes import Login
+from headgate.ports import Clock, Cluster
+from headgate.reconcile.world import Key, Report
+from headgate.runtime import kopf_glue, preflight
+from headgate.runtime.health import Health, LoopLag
+from headgate.runtime.http import Server
+from headgate.runtime.queue import Queue
+from headgate.runtime.resync import Resync
+from headgate.runtime.seen import Name, Seen
+from headgate.runtime.settings import Settings
+from headgate.runtime.telemetry import Telemetry
+from headgate.runtime.workers import Workers
+
+log = logging.getLogger("headgate.operator")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """
+    What an operator is made of.
+
+    Args:
+        login: How the watch logs in; `cluster` does the same by itself.
+        reconcile: One pass over a key at a moment in UTC.
+        jitter: Draws a number in [0, 1) evenly.
+    """
+
+    cluster: Cluster
+    login: Login
+    reconcile: Callable[[Key, datetime], Awaitable[Report]]
+    clock: Clock
+    jitter: Callable[[], float]
+
+
+@dataclass(slots=True)
+class Background:
+    """Tasks that run as long as the process; the first that fails stops everything."""
+
+    stop: asyncio.Event
+    failure: BaseException | None = None
+    _tasks: list[asyncio.Task[Any]] = field(default_factory=list)
+
+    def start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """Start a task."""
+        task = asyncio.create_task(work, name=name)
+        self._tasks.append(task)
+        self.guard(task)
+
+    def guard(self, task: asyncio.Task[Any]) -> None:
+        """Stop everything if this task, owned by another, fails."""
+        task.add_done_callback(self._ended)
+
+    async def close(self) -> None:
+        """Cancel the tasks that `start` started."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        if not task.cancelled() and task.exception() is not None and self.failure is None:
+            self.failure = task.exception()
+            self.stop.set()
+
+
+async def run(settings: Settings, parts: Parts, telemetry: Telemetry, stop: asyncio.Event) -> None:
+    """
+    Serve until SIGTERM, SIGINT or `stop`.
+
+    Raises:
+        NotInstalled: A kind is missing or may not be listed.
+        ClusterUnavailable: The API server was away at the start for longer than our patience.
+        WatchFailed, WatchBlind: The watch cannot be kept up or trusted.
+        OSError: The port is taken.
+    """
+    queue: Queue[Key] = Queue(parts.jitter, telemetry.waited)
+    seen, lag = Seen(), LoopLag()
+    health = Health(lag.seconds, queue.oldest_in_flight_seconds, 2 * settings.pass_deadline)
+    telemetry.observe(queue, lag.seconds, seen.number)
+    server = Server(telemetry.registry, health)
+    workers = Workers(queue, parts.reconcile, parts.clock, telemetry, settings.pass_deadline)
+    background = Background(stop)
+
+    def wake(name: Name) -> None:
+        queue.add(Key(*name))
+
+    async def shut_down() -> None:
+        health.not_ready("stopping")
+        cut = await workers.stop(settings.shutdown_grace)
+        if cut:
+            log.warning("%d passes did not end in time and were cancelled", cut)
+        await background.close()
+        await server.close()
+
+    _listen(stop)
+    port = await server.start(settings.http_host, settings.http_port)
+    log.info("headgate %s serves /metrics, /livez and /readyz on port %d", __version__, port)
+    try:
+        background.start("loop lag", lag.run())
+        health.not_ready("waiting for the API server")
+        if not await _unless_stopped(preflight.check(parts.cluster, settings.namespaces), stop):
+            return
+        health.not_ready("reading all ModelDeployments")
+        background.start("delayed keys", queue.run())
+        workers.start(settings.workers)
+        for task in workers.tasks():
+            background.guard(task)
+        resync = Resync(parts.cluster, settings.namespaces, seen, wake, telemetry, settings.resync)
+        background.start("resync", resync.run(health.ready))
+        ears = kopf_glue.Ears(wake, seen, telemetry.heard)
+        await kopf_glue.watch(ears, parts.login, settings.namespaces, parts.jitter, shut_down, stop)
+    finally:
+        await shut_down()
+    if background.failure is not None:
+        raise background.failure
+    log.info("stopped")
+
+
+async def _unless_stopped(work: Coroutine[Any, Any, None], stop: asyncio.Event) -> bool:
+    """Finish `work` and return True, or return False because `stop` came first."""
+    task = asyncio.create_task(work)
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if stop.is_set():
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return False
+    await task
+    return True
+
+
+def _listen(stop: asyncio.Event) -> None:
+    """Let SIGTERM and SIGINT set `stop`, until Kopf listens to them itself."""
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
