@@ -62,6 +62,8 @@ _BAD_KUBECONFIG = (
     LookupError,
     AttributeError,
 )
+# A server-side apply with an unknown or mistyped field is answered 500, not 400 (measured, 1.36).
+_BAD_APPLY = "failed to create typed patch object"
 _KIND_OF = {(kind.api_version, kind.kind): kind for kind in KINDS}
 _WRITE = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
 
@@ -377,10 +379,11 @@ def _check(request: _Request, answer: _Answer) -> None:
     """Raise what the status means, unless it is a success."""
     if 200 <= answer.status < 300:
         return
-    text = f"{request}: HTTP {answer.status}: {answer.message()}"
+    message = answer.message()
+    text = f"{request}: HTTP {answer.status}: {message}"
     if answer.status == 409:
         raise Conflict(text, answer.retry_after)
-    if answer.status in _REFUSED:
+    if answer.status in _REFUSED or _BAD_APPLY in message:
         raise Refused(text)
     raise ClusterUnavailable(text, answer.retry_after)
 
