@@ -1,0 +1,236 @@
+"""
+What the embedded world is built from: one recipe for each binary and environment, all versions pinned.
+
+A recipe says what its result depends on and how it is made; `cache` keeps the results. Nothing is
+started here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import venv
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sandbox.cache import Cache, MissingError, fingerprint, tree
+from sandbox.paths import ROOT, SOURCES, cache_root
+from sandbox.toolchain import find_go, installed
+
+Report = Callable[[str], None]
+
+_STRIPPED = "-s -w"
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """A Go module at a version, with the checksum its content must have (as in a go.sum)."""
+
+    path: str
+    version: str
+    checksum: str
+
+
+KSERVE = Module(
+    "github.com/kserve/kserve", "v0.20.0", "h1:Bs7HxmGV4KFqqptDcWseKv+mwD4YOYHJWcuVgPG2Gug="
+)
+GATEWAY_API = Module(
+    "sigs.k8s.io/gateway-api", "v1.5.1", "h1:RqVRIlkhLhUO8wOHKTLnTJA6o/1un4po4/6M1nRzdd0="
+)
+PROMETHEUS = Module(
+    "github.com/prometheus/prometheus",
+    "v0.315.0",
+    "h1:sFGZWmC2Hk9N1NBJGCnXYZb5hyLCq8yuAMoEjLAg6ac=",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """
+    How one thing of the world is made.
+
+    Attributes:
+        name: Its folder in the cache.
+        title: What a person reads while it is made, with the time it takes on two cores.
+        inputs: What the result depends on.
+        make: Fills the folder; writes a long story to `<cache>/logs/<name>.log`.
+        movable: False when the result holds its own path.
+    """
+
+    name: str
+    title: str
+    inputs: Callable[[], Sequence[str | bytes]]
+    make: Callable[[Path], None]
+    movable: bool = True
+
+
+def build(recipe: Recipe, report: Report) -> Path:
+    """
+    Return the folder of what `recipe` makes; makes it now if it is not in the cache.
+
+    Raises:
+        MissingError: The machine lacks something, or the build failed.
+    """
+    cache = Cache(cache_root())
+    key = fingerprint([recipe.name, *recipe.inputs()])
+
+    def make(folder: Path) -> None:
+        report(f"making {recipe.title}")
+        recipe.make(folder)
+
+    place = cache.get if recipe.movable else cache.make_at
+    return place(recipe.name, key, make)
+
+
+def _log(name: str) -> Path:
+    return cache_root() / "logs" / f"{name}.log"
+
+
+def _go_build(name: str, source: Path, package: str, target: Path, *flags: str) -> None:
+    go = installed(find_go(), Cache(cache_root()))
+    go.run(["build", *flags, "-o", str(target), package], source, _log(name))
+
+
+def download(module: Module) -> Path:
+    """
+    Return the folder of `module` in Go's module cache.
+
+    Raises:
+        MissingError: It cannot be fetched, or is not the content that was pinned.
+    """
+    go = installed(find_go(), Cache(cache_root()))
+    cache_root().mkdir(parents=True, exist_ok=True)
+    name = f"{module.path}@{module.version}"
+    answer = json.loads(go.run(["mod", "download", "-json", name], cache_root(), _log("modules")))
+    if answer["Sum"] != module.checksum:
+        raise MissingError(f"{name}: checksum {answer['Sum']}, wanted {module.checksum}")
+    return Path(answer["Dir"])
+
+
+def _controlplane_inputs() -> Sequence[str | bytes]:
+    sources = tree(SOURCES / "controlplane", "*.go", "go.mod", "go.sum")
+    return [find_go().version, kubernetes_version(), *sources]
+
+
+def kubernetes_version() -> str:
+    """Return the version of Kubernetes that the control plane's go.mod pins, such as v1.36.3."""
+    text = (SOURCES / "controlplane" / "go.mod").read_text()
+    match = re.search(r"^\s*k8s\.io/kubernetes (v\S+)$", text, re.MULTILINE)
+    if match is None:
+        raise MissingError("e2e/sandbox/controlplane/go.mod names no k8s.io/kubernetes")
+    return match[1]
+
+
+def _make_controlplane(folder: Path) -> None:
+    version = kubernetes_version()
+    major, minor, _ = version.removeprefix("v").split(".", 2)
+    package = "k8s.io/component-base/version"
+    # Without these every client would see the version v0.0.0-master.
+    flags = f"{_STRIPPED} -X {package}.gitVersion={version}"
+    flags += f" -X {package}.gitMajor={major} -X {package}.gitMinor={minor}"
+    target = folder / "controlplane"
+    _go_build("controlplane", SOURCES / "controlplane", ".", target, f"-ldflags={flags}")
+
+
+def _make_kserve(folder: Path) -> None:
+    # Built in its own folder KServe is the main module, so its own replace lines apply.
+    source = download(KSERVE)
+    _go_build("kserve", source, "./cmd/manager", folder / "manager", f"-ldflags={_STRIPPED}")
+    for part in ("crd", "runtimes", "storagecontainers", "configmap", "webhook"):
+        _copy(source / "config" / part, folder / "config" / part)
+
+
+def _make_gateway_api(folder: Path) -> None:
+    _copy(download(GATEWAY_API) / "config" / "crd" / "standard", folder / "crd")
+
+
+def _make_prometheus(folder: Path) -> None:
+    _go_build(
+        "prometheus",
+        download(PROMETHEUS),
+        "./cmd/prometheus",
+        folder / "prometheus",
+        f"-ldflags={_STRIPPED}",
+        "-tags=remove_all_sd",
+    )
+
+
+def _copy(source: Path, target: Path) -> None:
+    # Go's module cache is read-only, and a read-only folder could not be renamed or removed later.
+    shutil.copytree(source, target, copy_function=shutil.copyfile)
+    for folder in (target, *(path for path in target.rglob("*") if path.is_dir())):
+        folder.chmod(0o755)
+
+
+def _module_inputs(module: Module, *more: str) -> Callable[[], Sequence[str]]:
+    return lambda: [find_go().version, module.path, module.version, module.checksum, *more]
+
+
+def make_environment(folder: Path, requirements: Path, name: str) -> None:
+    """
+    Make a virtual environment in `folder` with the hashed `requirements`, by uv or pip.
+
+    Raises:
+        MissingError: The packages cannot be installed.
+    """
+    venv.create(folder, with_pip=shutil.which("uv") is None, symlinks=True, clear=True)
+    install(folder, ["--require-hashes", "-r", str(requirements)], name)
+
+
+def install(environment: Path, arguments: Sequence[str], name: str) -> None:
+    """Install into `environment` by uv or pip; `name` is the log's."""
+    python = str(environment / "bin" / "python")
+    uv = shutil.which("uv")
+    command = [uv, "pip", "install", "--python", python] if uv else [python, "-m", "pip", "install"]
+    log = _log(name)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as story:
+        done = subprocess.run([*command, *arguments], stdout=story, stderr=story, check=False)
+    if done.returncode:
+        ending = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+        raise MissingError(f"the packages of {name} cannot be installed, see {log}:\n{ending}")
+
+
+def _model_server_requirements() -> Path:
+    return ROOT / "requirements" / "model-server.txt"
+
+
+def _make_model_server(folder: Path) -> None:
+    make_environment(folder, _model_server_requirements(), "model-server")
+
+
+CONTROL_PLANE = Recipe(
+    "controlplane",
+    "etcd, kube-apiserver, controllers, scheduler and kubectl (about 4 min, once)",
+    _controlplane_inputs,
+    _make_controlplane,
+)
+KSERVE_MANAGER = Recipe(
+    "kserve",
+    "KServe's controller (about 2 min, once)",
+    _module_inputs(KSERVE),
+    _make_kserve,
+)
+GATEWAY_CRDS = Recipe(
+    "gateway-api",
+    "the Gateway API's CRDs",
+    _module_inputs(GATEWAY_API),
+    _make_gateway_api,
+)
+PROMETHEUS_SERVER = Recipe(
+    "prometheus",
+    "Prometheus (about 2 min, once)",
+    _module_inputs(PROMETHEUS, "remove_all_sd"),
+    _make_prometheus,
+)
+MODEL_SERVER = Recipe(
+    "model-server",
+    "the model servers' environment (about 1 min, once)",
+    lambda: [sys.version, _model_server_requirements().read_bytes()],
+    _make_model_server,
+    movable=False,
+)
