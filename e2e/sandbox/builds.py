@@ -1,5 +1,5 @@
 """
-What the embedded world is built from: one recipe for each binary and environment, all versions pinned.
+What the embedded world is built from: a recipe for each binary and environment, versions pinned.
 
 A recipe says what its result depends on and how it is made; `cache` keeps the results. Nothing is
 started here.

@@ -1,8 +1,8 @@
 """
 A cache on disk whose entries are named by what they are made from.
 
-An entry is a folder. It appears as a whole, by a rename, and never changes afterwards; two processes
-that want the same one make it once. Knows nothing of Go, Python or Kubernetes.
+An entry is a folder. It appears as a whole, by a rename, and never changes afterwards; of two
+processes that want the same one, one makes it. Knows nothing of Go, Python or Kubernetes.
 """
 
 from __future__ import annotations

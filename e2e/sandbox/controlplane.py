@@ -128,7 +128,7 @@ class ControlPlane:
         return wait_until(self.is_ready, patience_seconds)
 
     def certificate(self, out: Path, hosts: Sequence[str] = ("127.0.0.1", "localhost")) -> None:
-        """Write a serving certificate for `hosts`, signed by the world's CA, as tls.crt and .key."""
+        """Write tls.crt and tls.key for `hosts` into `out`, signed by the world's CA."""
         command = [str(self.binary), "certificate", "--data-dir", str(self.data)]
         subprocess.run([*command, "--out", str(out), "--hosts", ",".join(hosts)], check=True)
 
