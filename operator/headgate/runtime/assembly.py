@@ -28,6 +28,8 @@ log = logging.getLogger("headgate.operator")
 
 async def serve(settings: Settings, stop: asyncio.Event | None = None) -> None:
     """Run the operator with real adapters until a signal or `stop`; raises what `run` raises."""
+    if settings.kubeconfig is not None and not settings.kubeconfig.is_file():
+        raise SettingError(f"--kubeconfig: wanted a file, found none at {settings.kubeconfig}")
     telemetry = Telemetry()
     login = find_login(str(settings.kubeconfig) if settings.kubeconfig else None)
     cluster = KubernetesCluster(login, on_call=telemetry.called)

@@ -23,6 +23,7 @@ QUIET = {
     "kopf.objects": logging.ERROR,
     "aiohttp.access": logging.WARNING,
     "asyncio": logging.WARNING,
+    "kubernetes": logging.ERROR,  # says again what our own line says
 }
 """Loggers of others and the lowest level at which they are heard, whatever our own level is: Kopf
 writes whole objects at DEBUG."""
