@@ -1,0 +1,324 @@
+"""
+The node agent: nodes that are ready, and their pods as local processes.
+
+Run as `python -m sandbox.node`. Owns the nodes and who runs which pod; what happens to a pod is
+in pods. Everything it starts ends with it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import aiohttp
+
+from sandbox.addresses import LocalPorts, PodIPs
+from sandbox.images import Interpreter
+from sandbox.kube import STRATEGIC, Json, Kube, KubeError, read_kubeconfig
+from sandbox.kubewatch import Key, Mirror
+from sandbox.pods import HOST_IP, PodRunner, Surroundings, delete_now
+from sandbox.podstatus import render_time
+
+log = logging.getLogger(__name__)
+
+_HEARTBEAT_SECONDS = 10.0
+_RETRY_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node to offer; capacities are Kubernetes quantities."""
+
+    name: str
+    capacity: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
+    taints: tuple[Json, ...] = ()
+
+
+NODES = (
+    Node("cpu-0", {"cpu": "8", "memory": "32Gi"}),
+    Node(
+        "gpu-0",
+        {"cpu": "8", "memory": "32Gi", "nvidia.com/gpu": "2"},
+        {"nvidia.com/gpu.product": "NVIDIA-L4"},
+        ({"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"},),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How the node agent is run; see `read_settings` for what each means."""
+
+    kubeconfig: Path
+    state_dir: Path
+    service_proxy: str
+    model_python: Path
+    nodes: tuple[Node, ...]
+    max_backoff: float
+    drain: float
+
+
+def read_node(text: str) -> Node:
+    """
+    Read a node given as JSON: name, capacity, labels and taints.
+
+    Raises:
+        ValueError: It is not JSON, or has another field.
+    """
+    given = json.loads(text)
+    try:
+        return Node(**{**given, "taints": tuple(given.get("taints") or ())})
+    except TypeError as error:
+        raise ValueError(f"node {text}: {error}") from error
+
+
+def render_node(node: Node) -> Json:
+    """Return the Node object to create."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {
+            "name": node.name,
+            "labels": {
+                "kubernetes.io/hostname": node.name,
+                "kubernetes.io/os": "linux",
+                "kubernetes.io/arch": "amd64",
+                **node.labels,
+            },
+        },
+        "spec": {"taints": list(node.taints)},
+    }
+
+
+def render_node_status(node: Node, now: datetime) -> Json:
+    """Return the status that makes the scheduler use a node."""
+    capacity = {"pods": "500", "ephemeral-storage": "100Gi", **node.capacity}
+    moment = render_time(now)
+    pressures = ("MemoryPressure", "DiskPressure", "PIDPressure")
+    states = {"Ready": ("True", "KubeletReady"), **dict.fromkeys(pressures, ("False", "Enough"))}
+    return {
+        "capacity": capacity,
+        "allocatable": capacity,
+        "addresses": [
+            {"type": "InternalIP", "address": HOST_IP},
+            {"type": "Hostname", "address": node.name},
+        ],
+        "conditions": [
+            {
+                "type": kind,
+                "status": status,
+                "reason": reason,
+                "lastHeartbeatTime": moment,
+                "lastTransitionTime": moment,
+            }
+            for kind, (status, reason) in states.items()
+        ],
+        "nodeInfo": {
+            "kubeletVersion": "v1.36.3",
+            "kubeProxyVersion": "",
+            "operatingSystem": "linux",
+            "architecture": "amd64",
+            "osImage": "local processes",
+            "containerRuntimeVersion": "process://1",
+            "kernelVersion": os.uname().release,
+            "machineID": node.name,
+            "systemUUID": node.name,
+            "bootID": node.name,
+        },
+    }
+
+
+class Agent:
+    """All nodes of the world and the pods bound to them."""
+
+    def __init__(self, settings: Settings, kube: Kube, session: aiohttp.ClientSession) -> None:
+        self._settings = settings
+        self._kube = kube
+        self._around = Surroundings(
+            kube=kube,
+            session=session,
+            state_dir=settings.state_dir,
+            service_proxy=settings.service_proxy,
+            pythons={
+                Interpreter.WORLD: Path(sys.executable),
+                Interpreter.MODEL: settings.model_python,
+            },
+            ports=LocalPorts(settings.state_dir),
+            drain=settings.drain,
+            max_backoff=settings.max_backoff,
+        )
+        self._ips = PodIPs()
+        self._runners: dict[Key, PodRunner] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._mirrors: dict[str, Mirror] = {
+            node.name: Mirror(
+                kube,
+                "/api/v1/pods",
+                partial(self._pod_changed, node.name),
+                f"spec.nodeName={node.name}",
+            )
+            for node in settings.nodes
+        }
+
+    async def run(self) -> None:
+        """Run nodes and pods until cancelled, then end all processes."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for node in self._settings.nodes:
+                    await self._register(node)
+                    tasks.create_task(self._beat(node))
+                    tasks.create_task(self._mirrors[node.name].run())
+                log.info("nodes %s are ready", ", ".join(n.name for n in self._settings.nodes))
+        finally:
+            await asyncio.gather(
+                *(runner.end(grace_seconds=2.0) for runner in self._runners.values()),
+                *self._leaving,
+                return_exceptions=True,
+            )
+
+    async def _register(self, node: Node) -> None:
+        """Create the node or bring it up to date, however long the API server takes."""
+        path = f"/api/v1/nodes/{node.name}"
+        while True:
+            try:
+                with contextlib.suppress(KubeError):
+                    await self._kube.create("/api/v1/nodes", render_node(node))
+                # Whole lists, so that the taint a new node gets until it is ready is gone too.
+                wanted = render_node(node)
+                await self._kube.patch(
+                    path,
+                    {"metadata": {"labels": wanted["metadata"]["labels"]}, "spec": wanted["spec"]},
+                )
+                status = render_node_status(node, datetime.now(UTC))
+                await self._kube.patch(f"{path}/status", {"status": status}, STRATEGIC)
+                return
+            except KubeError as error:
+                log.warning("node %s: %s", node.name, error)
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _beat(self, node: Node) -> None:
+        """Renew the node's Lease, which node-lifecycle controllers look at."""
+        folder = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
+        while True:
+            now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+            lease = {
+                "apiVersion": "coordination.k8s.io/v1",
+                "kind": "Lease",
+                "metadata": {"name": node.name, "namespace": "kube-node-lease"},
+                "spec": {
+                    "holderIdentity": node.name,
+                    "leaseDurationSeconds": 40,
+                    "renewTime": now,
+                },
+            }
+            try:
+                await self._kube.patch(f"{folder}/{node.name}", lease)
+            except KubeError as error:
+                if error.is_gone:
+                    with contextlib.suppress(KubeError):
+                        await self._kube.create(folder, lease)
+                else:
+                    log.warning("lease of node %s: %s", node.name, error)
+            await asyncio.sleep(_HEARTBEAT_SECONDS)
+
+    def _pod_changed(self, node: str, key: Key) -> None:
+        pod = self._mirrors[node].objects.get(key)
+        runner = self._runners.get(key)
+        if runner is not None and (pod is None or pod["metadata"]["uid"] != runner.uid):
+            if pod is None and runner.pod["spec"]["nodeName"] != node:
+                return
+            self._leave(runner.vanished())
+            del self._runners[key]
+            runner = None
+        if pod is None:
+            return
+        if runner is not None:
+            runner.update(pod)
+        elif pod["metadata"].get("deletionTimestamp"):
+            # Nothing of it runs: it was bound to a node whose agent has been away.
+            self._leave(self._delete(pod))
+        elif pod.get("status", {}).get("phase") not in ("Succeeded", "Failed"):
+            ip = pod.get("status", {}).get("podIP") or self._ips.take(self._taken_ips())
+            self._runners[key] = PodRunner(self._around, pod, ip)
+
+    async def _delete(self, pod: Json) -> None:
+        while True:
+            try:
+                await delete_now(self._kube, pod)
+                return
+            except KubeError as error:
+                if error.status == 409:
+                    return
+                log.warning("pod %s stays for now: %s", pod["metadata"]["name"], error)
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    def _taken_ips(self) -> set[str]:
+        known = (pod for mirror in self._mirrors.values() for pod in mirror.objects.values())
+        return {pod.get("status", {}).get("podIP", "") for pod in known} | {
+            runner.pod_ip for runner in self._runners.values()
+        }
+
+    def _leave(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+
+
+def read_settings(argv: list[str]) -> Settings:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="sandbox.node", description=__doc__)
+    add = parser.add_argument
+    add("--kubeconfig", type=Path, required=True)
+    add("--state-dir", type=Path, required=True, help="logs in pods/NAMESPACE/POD, volumes")
+    add("--service-proxy", default="", help="URL of the HTTP proxy that knows all Services")
+    add("--model-python", type=Path, default=Path(sys.executable), help="of the model servers")
+    add("--node", action="append", type=read_node, help="JSON; replaces the two usual nodes")
+    add("--max-backoff", type=float, default=300.0, help="longest wait before a restart, seconds")
+    add("--drain", type=float, default=2.0, help="seconds a pod serves on while it is deleted")
+    given = parser.parse_args(argv)
+    return Settings(
+        kubeconfig=given.kubeconfig,
+        state_dir=given.state_dir.absolute(),
+        service_proxy=given.service_proxy,
+        # Not resolved: the link in a virtual environment is what makes Python use it.
+        model_python=given.model_python.absolute(),
+        nodes=tuple(given.node or NODES),
+        max_backoff=given.max_backoff,
+        drain=given.drain,
+    )
+
+
+async def serve(settings: Settings) -> None:
+    """Run the agent until SIGTERM or SIGINT."""
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    loop = asyncio.get_running_loop()
+    login = read_kubeconfig(settings.kubeconfig)
+    async with Kube(login, "sandbox-node") as kube, aiohttp.ClientSession() as session:
+        task = asyncio.create_task(Agent(settings, kube, session).run())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, task.cancel)
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+def main(argv: list[str]) -> int:
+    """Run the agent."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    asyncio.run(serve(read_settings(argv)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
