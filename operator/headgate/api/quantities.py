@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
     AfterValidator,
@@ -31,27 +31,53 @@ _UNITS = {
     "h": timedelta(hours=1),
     "d": timedelta(days=1),
 }
-_PART = re.compile(r"([0-9]{1,9})(ms|s|m|h|d)")
-_DURATION = r"^([0-9]{1,9}(ms|s|m|h|d))+$"
-_PERCENTAGE = r"^[0-9]{1,3}(\.[0-9]{1,6})?$"
-_NUMBER = r"^-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?$"
+_PART = re.compile(r"([0-9]{1,6})(ms|s|m|h|d)")
 
 
-def _text_schema(
-    text: type[str], pattern: str, longest: int, wanted: str
-) -> core_schema.CoreSchema:
-    """Build the validator of one text type: a string that matches, kept as `text`."""
-    expression = re.compile(pattern)
+class Quantity(str):
+    """
+    A text with a number in it: it compares and serialises as what was written.
 
-    def check(value: str) -> str:
-        if len(value) > longest or not expression.fullmatch(value):
-            raise PydanticCustomError("quantity", "{wanted}", {"wanted": wanted})
-        return text(value)
+    Raises:
+        ValueError: The text does not match the pattern of its class.
+    """
 
-    return core_schema.no_info_after_validator_function(check, core_schema.str_schema())
+    __slots__ = ()
+    pattern: ClassVar[str]
+    longest: ClassVar[int]
+    wanted: ClassVar[str]
+
+    def __new__(cls, text: str) -> Self:
+        """Check the text and keep it."""
+        if len(text) > cls.longest or not re.fullmatch(cls.pattern, text):
+            raise ValueError(f"wanted {cls.wanted}, found {text[: cls.longest]!r}")
+        return super().__new__(cls, text)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Accept strings of the pattern only."""
+
+        def check(text: str) -> Quantity:
+            try:
+                return cls(text)
+            except ValueError:
+                raise _unwanted(cls.wanted) from None
+
+        return core_schema.no_info_after_validator_function(check, core_schema.str_schema())
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Describe the pattern; the length is bounded for CEL."""
+        return {"type": "string", "pattern": cls.pattern, "maxLength": cls.longest}
 
 
-class Duration(str):
+def _unwanted(wanted: str) -> PydanticCustomError:
+    return PydanticCustomError("quantity", "wanted {wanted}", {"wanted": wanted})
+
+
+class Duration(Quantity):
     """
     A span of time as a person writes it: `90s`, `1h30m`, `250ms`, `7d`.
 
@@ -59,6 +85,9 @@ class Duration(str):
     """
 
     __slots__ = ()
+    pattern = r"^([0-9]{1,6}(ms|s|m|h|d))+$"
+    longest = 32
+    wanted = "a duration such as 90s, 10m or 1h30m"
 
     @property
     def timedelta(self) -> timedelta:
@@ -66,17 +95,50 @@ class Duration(str):
         parts = _PART.findall(self)
         return sum((int(count) * _UNITS[unit] for count, unit in parts), timedelta())
 
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Accept strings of the pattern only."""
-        return _text_schema(cls, _DURATION, 32, "a duration such as 90s, 10m or 1h30m")
+
+class Percentage(Quantity):
+    """A percentage, or a difference in percentage points, as a decimal string: `99.9`."""
+
+    __slots__ = ()
+    pattern = r"^[0-9]{1,3}(\.[0-9]{1,6})?$"
+    longest = 10
+    wanted = 'a percentage as text, such as "99.9"'
+
+    @property
+    def decimal(self) -> Decimal:
+        """The number as written, in percent."""
+        return Decimal(self)
+
+    @property
+    def ratio(self) -> float:
+        """The number as a share: 1.0 is 100 percent."""
+        return float(Decimal(self) / 100)
+
+
+class Number(Quantity):
+    """A finite decimal number of a report, as a string: `-0.25`, `137.2`, `1.4e+38`."""
+
+    __slots__ = ()
+    pattern = r"^-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?$"
+    longest = 32
+    wanted = "a decimal number as text"
 
     @classmethod
-    def __get_pydantic_json_schema__(
-        cls, core: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        """Describe the pattern; its length is bounded for CEL."""
-        return {"type": "string", "pattern": _DURATION, "maxLength": 32}
+    def of(cls, value: float) -> Self:
+        """
+        Write `value` with six significant digits; an infinite one as the largest float.
+
+        Raises:
+            ValueError: `value` is not a number.
+        """
+        if math.isnan(value):
+            raise ValueError("wanted a number, found NaN")
+        return cls(f"{max(-1.7e308, min(1.7e308, value)):.6g}")
+
+    @property
+    def value(self) -> float:
+        """The number."""
+        return float(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +166,7 @@ class Lasting:
         def check(value: Duration) -> Duration:
             if Duration(self.least).timedelta <= value.timedelta <= Duration(self.most).timedelta:
                 return value
-            raise PydanticCustomError("quantity", "{wanted}", {"wanted": self.wanted})
+            raise _unwanted(self.wanted)
 
         return core_schema.no_info_after_validator_function(check, handler(source))
 
@@ -119,34 +181,6 @@ class Lasting:
             f"duration(self) <= duration('{int(most.total_seconds())}s'))"
         )
         return {**handler(core), VALIDATIONS: [rule(f"{days} {bounds}", f"wanted {self.wanted}")]}
-
-
-class Percentage(str):
-    """A percentage, or a difference in percentage points, as a decimal string: `99.9`."""
-
-    __slots__ = ()
-
-    @property
-    def decimal(self) -> Decimal:
-        """The number as written, in percent."""
-        return Decimal(self)
-
-    @property
-    def ratio(self) -> float:
-        """The number as a share: 1.0 is 100 percent."""
-        return float(Decimal(self) / 100)
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Accept strings of the pattern only."""
-        return _text_schema(cls, _PERCENTAGE, 10, 'a percentage as a string, such as "99.9"')
-
-    @classmethod
-    def __get_pydantic_json_schema__(
-        cls, core: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        """Describe the pattern; its length is bounded for CEL."""
-        return {"type": "string", "pattern": _PERCENTAGE, "maxLength": 10}
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +203,7 @@ class Between:
         def check(value: Percentage) -> Percentage:
             if Decimal(self.least) <= value.decimal <= Decimal(self.most):
                 return value
-            raise PydanticCustomError("quantity", "{wanted}", {"wanted": self.wanted})
+            raise _unwanted(self.wanted)
 
         return core_schema.no_info_after_validator_function(check, handler(source))
 
@@ -179,41 +213,6 @@ class Between:
         """Add the bounds as CEL."""
         bounds = f"double(self) >= double('{self.least}') && double(self) <= double('{self.most}')"
         return {**handler(core), VALIDATIONS: [rule(bounds, f"wanted {self.wanted}")]}
-
-
-class Number(str):
-    """A finite decimal number of a report, as a string: `-0.25`, `137.2`, `1.4e+38`."""
-
-    __slots__ = ()
-
-    @classmethod
-    def of(cls, value: float) -> Self:
-        """
-        Write `value` with six significant digits; an infinite one as the largest float.
-
-        Raises:
-            ValueError: `value` is not a number.
-        """
-        if math.isnan(value):
-            raise ValueError("wanted a number, found NaN")
-        return cls(f"{max(-1.7e308, min(1.7e308, value)):.6g}")
-
-    @property
-    def value(self) -> float:
-        """The number."""
-        return float(self)
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Accept strings of the pattern only."""
-        return _text_schema(cls, _NUMBER, 32, "a decimal number as a string")
-
-    @classmethod
-    def __get_pydantic_json_schema__(
-        cls, core: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        """Describe the pattern."""
-        return {"type": "string", "pattern": _NUMBER, "maxLength": 32}
 
 
 def _in_utc(moment: datetime) -> datetime:

@@ -7,9 +7,10 @@ It must not know which kind carries them.
 from typing import Annotated
 
 from pydantic import Field, JsonValue
+from pydantic.config import JsonDict
 
 from .names import ContentHash, Digest, DnsName, Line, RevisionHash, Version
-from .schema import ListMap, Verbatim
+from .schema import VALIDATIONS, ListMap, Verbatim, rule
 from .shape import Shape, Sparse
 
 
@@ -63,12 +64,45 @@ class TemplateMetadata(Sparse):
     """Annotations for the InferenceService, at most 64; those of headgate.dev/ are reserved."""
 
 
+# The few fields of KServe's that the API server is told of, so that it can refuse them itself.
+_INFERENCE_SERVICE: JsonDict = {
+    "required": ["predictor"],
+    "properties": {
+        "predictor": {
+            "type": "object",
+            "description": "KServe's predictor, verbatim.",
+            "minProperties": 1,
+            "x-kubernetes-preserve-unknown-fields": True,
+            "properties": {
+                "canaryTrafficPercent": {
+                    "type": "integer",
+                    "description": "Refused: Headgate moves the traffic.",
+                }
+            },
+            VALIDATIONS: [
+                rule(
+                    "!has(self.canaryTrafficPercent)",
+                    "wanted no canaryTrafficPercent: Headgate moves the traffic",
+                )
+            ],
+        },
+        "canary": {
+            "type": "array",
+            "description": "Refused: Headgate moves the traffic.",
+            "maxItems": 16,
+            "items": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+        },
+    },
+    VALIDATIONS: [rule("!has(self.canary)", "wanted no canary: Headgate moves the traffic")],
+}
+
+
 class Template(Sparse):
     """The InferenceService that is made for each revision."""
 
     metadata: TemplateMetadata = Field(default_factory=TemplateMetadata)
     """Its labels and annotations."""
-    spec: Annotated[dict[str, JsonValue], Verbatim()]
+    spec: Annotated[dict[str, JsonValue], Verbatim(_INFERENCE_SERVICE)]
     """
     KServe's own InferenceService spec, verbatim; `canary` and `canaryTrafficPercent` are refused,
     as Headgate moves the traffic.

@@ -5,7 +5,7 @@ Each class is put into an `Annotated[...]` and only adds words to the JSON schem
 `crds.py` turns into a CustomResourceDefinition. It must not know any kind.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic import GetJsonSchemaHandler
 from pydantic.config import JsonDict
@@ -71,10 +71,15 @@ class ListSet:
 
 @dataclass(frozen=True, slots=True)
 class Verbatim:
-    """An object of another API, kept as it was written: its fields are not ours to describe."""
+    """An object of another API, kept as it was written: its fields are not ours to describe.
+
+    CEL sees only what `declared` says of it; the rest is for `accept.py`.
+    """
+
+    declared: JsonDict = field(default_factory=dict)
 
     def __get_pydantic_json_schema__(
         self, core: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        """Replace the schema: CEL cannot look inside, `accept.py` does."""
-        return {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+        """Replace the schema by an open object with the declared words."""
+        return {"type": "object", "x-kubernetes-preserve-unknown-fields": True, **self.declared}
