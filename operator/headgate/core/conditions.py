@@ -1,0 +1,174 @@
+"""What the world is told: conditions of a ModelDeployment.
+
+Owns which conditions there are, their order, reasons and texts. Must not know how they are
+written. The order matters: kstatus (Flux, `kubectl wait`, Argo CD) takes the first that is True.
+Messages change on transitions only, never with every look, so that status is not churned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from headgate.core.analysis import Analysis, Inconclusive
+from headgate.core.analysis import Reason as Evidenced
+from headgate.core.memory import render_moment
+from headgate.core.rollout import Desired, Health, Phase, State
+from headgate.core.wording import plain
+
+
+@dataclass(frozen=True, slots=True)
+class Objection:
+    """Why a spec cannot be acted upon: the field, what it should be and what it is.
+
+    `reason` is `InvalidSpec`, `NotFound` or `Conflict`.
+    """
+
+    reason: str
+    field: str
+    wanted: str
+    found: str
+
+    @property
+    def message(self) -> str:
+        return f"{self.field}: wanted {self.wanted}, found {self.found}"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the conditions are made from.
+
+    `objection` is None for a spec that is acted upon; `desired` None if nothing can be wanted yet;
+    `route_problem` is what the gateway says against the route ("" for nothing).
+    """
+
+    generation: int
+    objection: Objection | None
+    desired: Desired | None
+    state: State
+    stable: Health
+    canary: Health
+    verified: bool
+    route_problem: str
+    analysis: Analysis | None
+    now: datetime
+
+
+_NOT_FLOWING: Mapping[Evidenced, str] = {
+    Evidenced.NO_TRAFFIC: "the canary has not answered a request that was counted",
+    Evidenced.EVIDENCE_STALE: "the last scrape of the gateway is too old to decide by",
+    Evidenced.METRICS_UNAVAILABLE: "the metrics could not be read",
+}
+
+
+def render_conditions(seen: Seen, previous: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Render all conditions in order; one that did not change keeps its transition time."""
+    found = (
+        _stalled(seen),
+        _reconciling(seen),
+        _ready(seen),
+        _rolled_out(seen),
+        _accepted(seen),
+        _canary_ready(seen),
+        _traffic_verified(seen),
+        _evidence_flowing(seen),
+    )
+    before = {c["type"]: c for c in previous}
+    return [_stamped(c, before.get(c["type"]), seen) for c in found if c is not None]
+
+
+def _stamped(
+    condition: dict[str, Any], before: Mapping[str, Any] | None, seen: Seen
+) -> dict[str, Any]:
+    same = before is not None and before["status"] == condition["status"]
+    at = before["lastTransitionTime"] if same and before else render_moment(seen.now)
+    return {**condition, "observedGeneration": seen.generation, "lastTransitionTime": at}
+
+
+def _condition(type: str, holds: bool | None, reason: str, message: str) -> dict[str, Any]:
+    status = "Unknown" if holds is None else str(holds)
+    return {"type": type, "status": status, "reason": reason, "message": plain(message)}
+
+
+def _stalled(seen: Seen) -> dict[str, Any]:
+    if seen.objection is not None:
+        return _condition("Stalled", True, seen.objection.reason, seen.objection.message)
+    if seen.state.phase is Phase.ROLLED_BACK:
+        return _condition("Stalled", True, "RolledBack", seen.state.message)
+    if seen.state.phase is Phase.DEGRADED and seen.state.canary is None:
+        return _condition("Stalled", True, seen.state.reason.value, seen.state.message)
+    return _condition("Stalled", False, "NotStalled", "")
+
+
+def _reconciling(seen: Seen) -> dict[str, Any]:
+    if seen.objection is None and seen.state.stable is None:
+        return _condition("Reconciling", True, "NothingServesYet", "no revision serves yet")
+    return _condition("Reconciling", False, "Settled", "")
+
+
+def _ready(seen: Seen) -> dict[str, Any]:
+    stable = seen.state.stable
+    if stable is None:
+        return _condition("Ready", False, "NothingServesYet", "no revision serves yet")
+    if seen.stable.serving:
+        return _condition("Ready", True, "Serving", f"version {stable.version} serves")
+    if seen.state.phase is Phase.BAKING and seen.canary.serving and seen.state.canary:
+        canary = seen.state.canary
+        return _condition("Ready", True, "CanaryServing", f"version {canary.version} serves")
+    problem = f": {seen.stable.problem}" if seen.stable.problem else ""
+    message = f"version {stable.version} has no ready endpoint{problem}"
+    return _condition("Ready", False, "StableNotReady", message)
+
+
+def _rolled_out(seen: Seen) -> dict[str, Any]:
+    state, desired = seen.state, seen.desired
+    if desired is None:
+        return _condition("RolledOut", None, "SpecNotAccepted", "the spec was not accepted")
+    in_place = state.stable is not None and state.stable.hash == desired.revision.hash
+    if in_place and state.canary is None:
+        message = f"version {desired.revision.version} is the stable one"
+        return _condition("RolledOut", True, "RolledOut", message)
+    if desired.hold and state.canary is None and state.phase is not Phase.ROLLED_BACK:
+        return _condition("RolledOut", False, "Paused", desired.hold)
+    return _condition("RolledOut", False, state.phase.value, state.message)
+
+
+def _accepted(seen: Seen) -> dict[str, Any]:
+    if seen.objection is None:
+        return _condition("Accepted", True, "Accepted", "")
+    return _condition("Accepted", False, seen.objection.reason, seen.objection.message)
+
+
+def _canary_ready(seen: Seen) -> dict[str, Any] | None:
+    canary = seen.state.canary
+    if canary is None:
+        return None
+    if seen.canary.ready:
+        return _condition("CanaryReady", True, "Ready", f"version {canary.version} is ready")
+    if seen.canary.unschedulable:
+        return _condition("CanaryReady", False, "CapacityUnavailable", seen.canary.unschedulable)
+    if seen.canary.problem:
+        return _condition("CanaryReady", False, "CandidateNotReady", seen.canary.problem)
+    waiting = "its probe was not answered" if seen.canary.available else "its pods are starting"
+    return _condition("CanaryReady", False, "CandidateNotReadyYet", waiting)
+
+
+def _traffic_verified(seen: Seen) -> dict[str, Any] | None:
+    if seen.state.stable is None:
+        return None
+    if seen.verified:
+        return _condition("TrafficVerified", True, "Verified", "the gateway has taken up the route")
+    message = seen.route_problem or "the gateway has not confirmed the route yet"
+    reason = "RouteRefused" if seen.route_problem else "TrafficNotVerified"
+    return _condition("TrafficVerified", False, reason, message)
+
+
+def _evidence_flowing(seen: Seen) -> dict[str, Any] | None:
+    if seen.analysis is None:
+        return None
+    match seen.analysis.verdict:
+        case Inconclusive(reason=reason) if reason in _NOT_FLOWING:
+            return _condition("EvidenceFlowing", False, reason.value, _NOT_FLOWING[reason])
+    return _condition("EvidenceFlowing", True, "Flowing", "requests of the canary are counted")

@@ -1,0 +1,180 @@
+"""The memory of a ModelDeployment: its state to and from `status`.
+
+Owns which fields of `status` carry what the next decision needs. Must not know conditions or
+texts, nor how status is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from headgate.core.rollout import Phase, Reason, Rejection, Revision, State
+from headgate.core.wording import plain
+
+Weights = tuple[tuple[str, int], ...]
+"""Revision hash and integer percent, in the order of the route's backends."""
+
+
+@dataclass(frozen=True, slots=True)
+class RouteMemory:
+    """The route as it was last found in force.
+
+    `verified_at` is when this generation with these weights was first seen taken up by the
+    gateway; evidence counts from there. None while that is still waited for.
+    """
+
+    name: str
+    generation: int
+    weights: Weights
+    verified_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """All that is remembered between two passes."""
+
+    state: State
+    route: RouteMemory | None
+
+
+def rollout_name(deployment: str, number: int) -> str:
+    """Return the name of a deployment's rollout of this number: `fraud-0007`."""
+    return f"{deployment}-{number:04d}"
+
+
+def read_memory(status: Mapping[str, Any], retry: str, now: datetime) -> Memory:
+    """Read what an earlier pass stored; an object without a phase starts with nothing.
+
+    `retry` is the value in the spec: the first pass takes it as already acted on.
+    """
+    if "phase" not in status:
+        return Memory(State(Phase.PENDING, now, retry=retry), None)
+    canary = status.get("canary") or {}
+    stable = status.get("stable") or {}
+    state = State(
+        phase=Phase(status["phase"]),
+        phase_since=_moment(status["phaseSince"]),
+        reason=Reason(status["reason"]),
+        message=status.get("message", ""),
+        stable=_revision(stable),
+        proven=bool(stable.get("proven", False)),
+        canary=_revision(canary),
+        step=int(canary.get("step", 0)),
+        scheduled_at=_optional_moment(canary.get("scheduledAt")),
+        progressing_since=_optional_moment(canary.get("progressingSince")),
+        stable_down_since=_optional_moment(stable.get("notReadySince")),
+        rejected=tuple(_rejection(r) for r in status.get("rejected", ())),
+        number=int(status.get("rolloutNumber", 0)),
+        retry=status.get("retry", ""),
+    )
+    return Memory(state, _route(status.get("route")))
+
+
+def render_memory(memory: Memory, deployment: str) -> dict[str, Any]:
+    """Render the fields of `status` that `read_memory` reads; absent ones are left out."""
+    state, route = memory.state, memory.route
+    weights = dict(route.weights) if route else {}
+    rendered = {
+        "phase": state.phase.value,
+        "phaseSince": render_moment(state.phase_since),
+        "reason": state.reason.value,
+        "message": plain(state.message),
+        "stable": _rendered_stable(state, weights),
+        "canary": _rendered_canary(state, weights),
+        "rejected": [_rendered_rejection(r, deployment) for r in state.rejected],
+        "rollout": rollout_name(deployment, state.number) if state.number else None,
+        "rolloutNumber": state.number,
+        "retry": state.retry,
+        "route": _rendered_route(route) if route else None,
+    }
+    return {key: value for key, value in rendered.items() if value is not None}
+
+
+def render_moment(moment: datetime) -> str:
+    """Render a moment as Kubernetes does, with microseconds so that nothing is lost."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _optional_moment(text: str | None) -> datetime | None:
+    return _moment(text) if text else None
+
+
+def _revision(entry: Mapping[str, Any]) -> Revision | None:
+    if not entry:
+        return None
+    return Revision(entry["revision"], entry["hash"], entry["version"])
+
+
+def _rejection(entry: Mapping[str, Any]) -> Rejection:
+    return Rejection(
+        hash=entry["hash"],
+        version=entry["version"],
+        reason=entry["reason"],
+        rollout=int(entry["rollout"].rpartition("-")[2]),
+        at=_moment(entry["at"]),
+    )
+
+
+def _route(entry: Mapping[str, Any] | None) -> RouteMemory | None:
+    if not entry:
+        return None
+    weights = tuple((w["hash"], int(w["weight"])) for w in entry.get("weights", ()))
+    verified_at = _optional_moment(entry.get("verifiedAt"))
+    return RouteMemory(entry["name"], int(entry["generation"]), weights, verified_at)
+
+
+def _rendered_revision(revision: Revision, weights: Mapping[str, int]) -> dict[str, Any]:
+    return {
+        "revision": revision.name,
+        "hash": revision.hash,
+        "version": revision.version,
+        "weight": weights.get(revision.hash, 0),
+    }
+
+
+def _rendered_stable(state: State, weights: Mapping[str, int]) -> dict[str, Any] | None:
+    if state.stable is None:
+        return None
+    entry = {**_rendered_revision(state.stable, weights), "proven": state.proven}
+    if state.stable_down_since:
+        entry["notReadySince"] = render_moment(state.stable_down_since)
+    return entry
+
+
+def _rendered_canary(state: State, weights: Mapping[str, int]) -> dict[str, Any] | None:
+    if state.canary is None:
+        return None
+    entry = {**_rendered_revision(state.canary, weights), "step": state.step}
+    if state.scheduled_at:
+        entry["scheduledAt"] = render_moment(state.scheduled_at)
+    if state.progressing_since:
+        entry["progressingSince"] = render_moment(state.progressing_since)
+    return entry
+
+
+def _rendered_rejection(rejection: Rejection, deployment: str) -> dict[str, Any]:
+    return {
+        "hash": rejection.hash,
+        "version": rejection.version,
+        "reason": rejection.reason,
+        "rollout": rollout_name(deployment, rejection.rollout),
+        "at": render_moment(rejection.at),
+    }
+
+
+def _rendered_route(route: RouteMemory) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "name": route.name,
+        "generation": route.generation,
+        "weights": [{"hash": h, "weight": w} for h, w in route.weights],
+    }
+    if route.verified_at:
+        entry["verifiedAt"] = render_moment(route.verified_at)
+    return entry

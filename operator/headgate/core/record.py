@@ -1,0 +1,137 @@
+"""The record of a rollout: what was decided, on what numbers, when.
+
+Owns the content of a ModelRollout's status. Must not know how it is stored.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from headgate.core.analysis import Analysis, Breach, Inconclusive, Pass, SignalReport
+from headgate.core.counters import Arm
+from headgate.core.evidence import Evidence
+from headgate.core.memory import render_moment
+from headgate.core.revision import record_digest
+from headgate.core.rollout import Decision, Outcome
+from headgate.core.wording import plain
+
+MAX_STEPS = 64
+"""How many changes of weight a record keeps; the schema's bound."""
+
+_LARGEST_LOG = 300.0
+"""Evidence is reported up to e^300: beyond that it says nothing more to anybody."""
+
+
+def render_record(
+    spec: Mapping[str, Any],
+    status: Mapping[str, Any],
+    decision: Decision,
+    evidence: Evidence | None,
+    analysis: Analysis | None,
+    route_generation: int,
+    now: datetime,
+    checkpoint_every: timedelta,
+) -> dict[str, Any]:
+    """Return the record's next status, equal to `status` when there is nothing new to store.
+
+    Evidence and the signals' numbers are stored at transitions and every `checkpoint_every`:
+    between them they can be read again from the samples.
+    """
+    if status.get("finishedAt"):
+        return dict(status)
+    due = decision.transition is not None or _is_due(status, evidence, now, checkpoint_every)
+    if not due:
+        return dict(status)
+    canary_weight = _canary_weight(decision)
+    record = dict(status)
+    record["outcome"] = (decision.finished or Outcome.PROGRESSING).value
+    record["phase"] = decision.state.phase.value
+    record["reason"] = decision.state.reason.value
+    record["message"] = plain(decision.state.message)
+    if decision.transition is not None:
+        record["steps"] = [*status.get("steps", ()), _step(decision, canary_weight, now)]
+        record["steps"] = record["steps"][-MAX_STEPS:]
+    if evidence is not None:
+        record["evidence"] = {
+            "asOf": render_moment(now),
+            "state": evidence.to_json(),
+            "routeGeneration": route_generation,
+        }
+        if evidence.first_canary_request_at is not None:
+            record["firstRequestAt"] = render_moment(evidence.first_canary_request_at)
+    if analysis is not None:
+        record["signals"] = [_signal(r) for r in analysis.reports]
+        record["decision"] = _decision(analysis, canary_weight, now)
+    if decision.finished is not None:
+        record["finishedAt"] = render_moment(now)
+        record["digest"] = record_digest({"spec": spec, "status": record})
+    return record
+
+
+def _is_due(
+    status: Mapping[str, Any], evidence: Evidence | None, now: datetime, every: timedelta
+) -> bool:
+    if not status.get("outcome"):
+        return True
+    if evidence is None or evidence.as_of(Arm.CANARY) is None:
+        return False
+    stored = (status.get("evidence") or {}).get("asOf")
+    return stored is None or now - datetime.fromisoformat(stored) >= every
+
+
+def _canary_weight(decision: Decision) -> int:
+    canary = decision.state.canary
+    return next((w for r, w in decision.backends if canary and r.hash == canary.hash), 0)
+
+
+def _step(decision: Decision, weight: int, now: datetime) -> dict[str, Any]:
+    return {
+        "weight": weight,
+        "at": render_moment(now),
+        "reason": decision.state.reason.value,
+        "message": plain(decision.state.message),
+    }
+
+
+def _signal(report: SignalReport) -> dict[str, Any]:
+    rendered: dict[str, Any] = {
+        "name": report.name,
+        "canary": {"requests": report.canary_requests, "bad": report.canary_bad},
+        "stable": {"requests": report.stable_requests, "bad": report.stable_bad},
+        "evidence": _number(math.exp(min(report.log_evidence, _LARGEST_LOG))),
+        "threshold": _number(report.threshold),
+        "message": plain(report.message),
+    }
+    if report.difference_points is not None:
+        rendered["differencePoints"] = _number(report.difference_points)
+    if report.requests_needed is not None:
+        rendered["requestsNeeded"] = report.requests_needed
+    return rendered
+
+
+def _number(value: float) -> str:
+    return f"{value:.6g}"
+
+
+def _decision(analysis: Analysis, weight: int, now: datetime) -> dict[str, Any]:
+    verdict = analysis.verdict
+    rendered: dict[str, Any] = {
+        "message": plain(verdict.message),
+        "at": render_moment(now),
+        "weight": weight,
+    }
+    match verdict:
+        case Breach():
+            return {
+                **rendered,
+                "verdict": "Breach",
+                "signal": verdict.signal,
+                "reason": verdict.reason.value,
+            }
+        case Pass():
+            return {**rendered, "verdict": "Pass", "reason": "Passed"}
+        case Inconclusive():
+            return {**rendered, "verdict": "Inconclusive", "reason": verdict.reason.value}
