@@ -1,0 +1,190 @@
+"""Can this spec be acted upon, and which revision does it ask for?
+
+Owns the checks that need a look at the world, and the resolving of a template into a hash. Must
+not know phases, weights or evidence. A world that does not answer is no objection: the read
+raises Unavailable and the pass is tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from headgate.adapters.gateway import Listener, conflicting_host
+from headgate.adapters.kserve import MANAGED_BY, MANAGED_BY_LABEL, is_controlled_by, runtime_of
+from headgate.api.model_deployment import ModelDeployment
+from headgate.core.conditions import Objection
+from headgate.core.revision import content_hash, references, revision_hash, revision_name
+from headgate.core.rollout import Revision
+from headgate.ports import (
+    CLUSTER_SERVING_RUNTIME,
+    CONFIG_MAP,
+    GATEWAY,
+    HTTP_ROUTE,
+    INFERENCE_SERVICE,
+    MODEL_REVISION,
+    SECRET,
+    SERVING_RUNTIME,
+    Kind,
+    Manifest,
+)
+from headgate.reconcile.world import World
+
+
+class Objected(Exception):
+    """The spec cannot be acted upon; carries the objection up to the one place that reports it."""
+
+    def __init__(self, objection: Objection) -> None:
+        super().__init__(objection.message)
+        self.objection = objection
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """The revision a spec asks for, and the ModelRevision spec that keeps it."""
+
+    revision: Revision
+    spec: Mapping[str, Any]
+    untracked: tuple[str, ...]
+
+
+def listener_of(deployment: ModelDeployment) -> Listener:
+    """Return where the requests of this deployment come in."""
+    traffic = deployment.spec.traffic
+    return Listener(
+        gateway=traffic.gateway.name,
+        gateway_namespace=traffic.gateway.namespace,
+        section=traffic.gateway.section_name,
+        hostnames=traffic.hostnames,
+        path_prefix=traffic.path_prefix,
+        timeout=str(traffic.timeout) if traffic.timeout else None,
+    )
+
+
+async def resolve(deployment: ModelDeployment, world: World) -> Resolved:
+    """Resolve everything the template names into one hash; raises Objected for what is absent."""
+    namespace = deployment.metadata.namespace
+    template = deployment.spec.template.manifest()
+    named = references(template["spec"], (template.get("metadata") or {}).get("annotations"))
+    tracked = named.secrets if world.options.track_secrets else ()
+    untracked = () if world.options.track_secrets else named.secrets
+    runtime, config_maps, secrets = await asyncio.gather(
+        _runtime(template, namespace, world),
+        _contents(CONFIG_MAP, named.config_maps, named.optional_config_maps, namespace, world),
+        _contents(SECRET, tracked, named.optional_secrets, namespace, world),
+    )
+    digest = deployment.spec.model.digest
+    hash = revision_hash(
+        template=template,
+        digest=digest,
+        config_maps=config_maps,
+        secrets=secrets,
+        runtime_hash=runtime["hash"] if runtime else None,
+    )
+    name = revision_name(deployment.metadata.name, hash)
+    spec: dict[str, Any] = {
+        "deployment": deployment.metadata.name,
+        "hash": hash,
+        "model": deployment.spec.model.manifest(),
+        "template": template,
+        "configMaps": _references(config_maps),
+        "secrets": _references(secrets),
+        "untracked": list(untracked),
+    }
+    if runtime:
+        spec["runtime"] = runtime
+    revision = Revision(name, hash, deployment.spec.model.version)
+    return Resolved(revision, spec, untracked)
+
+
+def _references(hashes: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"name": name, "hash": hashes[name]} for name in sorted(hashes)]
+
+
+async def _contents(
+    kind: Kind, names: Sequence[str], optional: Collection[str], namespace: str, world: World
+) -> dict[str, str]:
+    found = await asyncio.gather(*(world.cluster.get(kind, namespace, n) for n in names))
+    hashes: dict[str, str] = {}
+    for name, manifest in zip(names, found, strict=True):
+        if manifest is None and name in optional:
+            continue
+        if manifest is None:
+            raise Objected(_absent("spec.template.spec", f"{kind.kind} {namespace}/{name}"))
+        hashes[name] = content_hash(
+            {key: manifest.get(key) or {} for key in ("data", "binaryData")}
+        )
+    return hashes
+
+
+async def _runtime(
+    template: Mapping[str, Any], namespace: str, world: World
+) -> dict[str, str] | None:
+    name = runtime_of(template)
+    if name is None:
+        return None
+    # KServe prefers the namespace's runtime over the cluster's of the same name.
+    for kind, place in ((SERVING_RUNTIME, namespace), (CLUSTER_SERVING_RUNTIME, None)):
+        manifest = await world.cluster.get(kind, place, name)
+        if manifest is not None:
+            return {"kind": kind.kind, "name": name, "hash": content_hash(manifest["spec"])}
+    wanted = f"a ServingRuntime in {namespace} or a ClusterServingRuntime named {name}"
+    raise Objected(_absent("spec.template.spec.predictor.model.runtime", wanted))
+
+
+def _absent(field: str, wanted: str) -> Objection:
+    return Objection("NotFound", field, wanted, "none")
+
+
+async def check_gateway(deployment: ModelDeployment, world: World) -> None:
+    """Raise Objected if the Gateway, or the listener named, does not exist."""
+    wanted = deployment.spec.traffic.gateway
+    namespace = wanted.namespace or deployment.metadata.namespace
+    gateway = await world.cluster.get(GATEWAY, namespace, wanted.name)
+    if gateway is None:
+        text = f"Gateway {namespace}/{wanted.name}"
+        raise Objected(_absent("spec.traffic.gateway.name", text))
+    sections = [entry["name"] for entry in gateway["spec"].get("listeners", ())]
+    if wanted.section_name and wanted.section_name not in sections:
+        field = "spec.traffic.gateway.sectionName"
+        found = ", ".join(sections) or "none"
+        raise Objected(Objection("NotFound", field, f"a listener {wanted.section_name}", found))
+
+
+async def check_hostnames(
+    owner: Manifest, deployment: ModelDeployment, route: Manifest | None, world: World
+) -> None:
+    """Raise Objected if another ModelDeployment has claimed one of our hostnames.
+
+    Asked only while a claim is made: routes of all namespaces are read for it.
+    """
+    listener = listener_of(deployment)
+    claimed = set(route["spec"].get("hostnames", ())) if route else set()
+    if claimed >= set(listener.hostnames):
+        return
+    routes = await world.cluster.list(HTTP_ROUTE, None, {MANAGED_BY_LABEL: MANAGED_BY})
+    conflict = conflicting_host(routes, owner, listener)
+    if conflict is not None:
+        host, other = conflict
+        text = f"{host}, which ModelDeployment {other} has claimed"
+        wanted = f"hostnames that no other ModelDeployment has at gateway {listener.gateway}"
+        raise Objected(Objection("Conflict", "spec.traffic.hostnames", wanted, text))
+
+
+def check_ownership(
+    owner: Manifest, revision_name: str, held: Mapping[Kind, Manifest | None]
+) -> None:
+    """Raise Objected if an object with a name of ours belongs to somebody else.
+
+    It is never taken over: whoever made it relies on it.
+    """
+    for kind in (HTTP_ROUTE, INFERENCE_SERVICE, MODEL_REVISION):
+        manifest = held.get(kind)
+        if manifest is None or is_controlled_by(manifest, owner):
+            continue
+        name = owner["metadata"]["name"] if kind is HTTP_ROUTE else revision_name
+        wanted = f"no {kind.kind} {name} but our own"
+        found = "one that this ModelDeployment does not control"
+        raise Objected(Objection("Conflict", "metadata.name", wanted, found))

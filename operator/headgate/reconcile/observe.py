@@ -1,0 +1,398 @@
+"""Everything a pass reads, as one value.
+
+Owns which reads are made and what each missing answer means. Must not decide or write. An API
+server that does not answer ends the pass; metrics that do not answer are data: no evidence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from headgate.adapters.gateway import RouteView, observe_route
+from headgate.adapters.kserve import (
+    REVISION_LABEL,
+    own_labels,
+    probe_path,
+    read_health,
+    service_name,
+)
+from headgate.api.accept import Invalid, parse
+from headgate.api.model_deployment import ModelDeployment, Objective, Rollout
+from headgate.api.model_rollout import Policy
+from headgate.core.analysis import Analysis, Inconclusive, judge
+from headgate.core.analysis import Reason as Evidenced
+from headgate.core.conditions import Objection
+from headgate.core.evidence import (
+    Evidence,
+    ObjectiveKind,
+    Settings,
+    begin,
+    fold,
+    rebase,
+    with_baseline,
+)
+from headgate.core.evidence import Objective as CoreObjective
+from headgate.core.memory import Memory, RouteMemory, Weights, read_memory, rollout_name
+from headgate.core.rollout import (
+    Desired,
+    Health,
+    OnInconclusive,
+    Phase,
+    Plan,
+    Revision,
+    Situation,
+    State,
+    Step,
+    backends,
+    next_weight,
+)
+from headgate.ports import (
+    DEPLOYMENT,
+    HTTP_ROUTE,
+    INFERENCE_SERVICE,
+    MODEL_REVISION,
+    MODEL_ROLLOUT,
+    POD,
+    Arms,
+    Manifest,
+    MetricsUnavailable,
+)
+from headgate.reconcile.acceptance import (
+    Objected,
+    Resolved,
+    check_gateway,
+    check_hostnames,
+    check_ownership,
+    resolve,
+)
+from headgate.reconcile.world import Key, World
+
+BASELINE = timedelta(minutes=10)
+"""How far back stable's own history is read when a canary first gets weight."""
+
+
+@dataclass(frozen=True, slots=True)
+class Children:
+    """What exists of ours, each by the name or hash it is looked up by."""
+
+    revisions: Mapping[str, Manifest]
+    """ModelRevisions by hash."""
+    services: Mapping[str, Manifest]
+    """InferenceServices by name."""
+    deployments: Sequence[Manifest]
+    route: Manifest | None
+    record: Manifest | None
+    """The ModelRollout in charge, or the latest one."""
+
+    def template(self, hash: str) -> Mapping[str, Any] | None:
+        """Return the template of a revision that is stored; None if it is not."""
+        manifest = self.revisions.get(hash)
+        return manifest["spec"]["template"] if manifest else None
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One look at everything.
+
+    `deployment` and `resolved` are None where `objection` says why the spec cannot be used.
+    """
+
+    owner: Manifest
+    deployment: ModelDeployment | None
+    objection: Objection | None
+    resolved: Resolved | None
+    memory: Memory
+    children: Children
+    view: RouteView | None
+    evidence: Evidence | None
+    situation: Situation | None
+    """None when there is nothing to decide: no spec was ever accepted."""
+
+
+async def observe(key: Key, owner: Manifest, world: World, now: datetime) -> Observation:
+    """Read the world once; raises Unavailable if the API server does not answer."""
+    deployment, objection = _parse(owner)
+    retry = deployment.spec.rollout.retry if deployment else ""
+    memory = read_memory(owner.get("status") or {}, retry, now)
+    children = await _children(key, memory, world)
+    resolved: Resolved | None = None
+    if deployment is not None:
+        resolved, objection = await _accept(owner, deployment, children, memory, world)
+    policy = _policy(memory.state, children.record, deployment)
+    desired = _desired(deployment, objection, resolved, memory.state)
+    if policy is None or desired is None:
+        return Observation(
+            owner, deployment, objection, resolved, memory, children, None, None, None
+        )
+    health = await _health(key, memory.state, children, world)
+    view = _view(children.route)
+    route = _route_in_force(memory, view, _wanted_weights(memory.state, policy, health), now)
+    memory = Memory(memory.state, route)
+    verified_at = route.verified_at if route else None
+    plan = plan_of(policy.rollout)
+    evidence, analysis = await _judge(key, memory, children.record, policy, verified_at, world, now)
+    situation = Situation(
+        plan=plan,
+        desired=desired,
+        state=memory.state,
+        health=health,
+        verified=verified_at is not None,
+        analysis=analysis,
+        step_started_at=evidence.first_canary_request_after_rebase_at if evidence else None,
+        now=now,
+    )
+    return Observation(
+        owner, deployment, objection, resolved, memory, children, view, evidence, situation
+    )
+
+
+def _parse(owner: Manifest) -> tuple[ModelDeployment | None, Objection | None]:
+    try:
+        return parse(owner), None
+    except Invalid as error:
+        return None, Objection("InvalidSpec", error.field, error.wanted, error.found)
+
+
+async def _children(key: Key, memory: Memory, world: World) -> Children:
+    labels, cluster, number = own_labels(key.name), world.cluster, memory.state.number
+    revisions, services, deployments, route = await asyncio.gather(
+        cluster.list(MODEL_REVISION, key.namespace, labels),
+        cluster.list(INFERENCE_SERVICE, key.namespace, labels),
+        cluster.list(DEPLOYMENT, key.namespace, labels),
+        cluster.get(HTTP_ROUTE, key.namespace, key.name),
+    )
+    record = None
+    if number:
+        name = rollout_name(key.name, number)
+        record = await cluster.get(MODEL_ROLLOUT, key.namespace, name)
+    return Children(
+        revisions={r["spec"]["hash"]: r for r in revisions},
+        services={s["metadata"]["name"]: s for s in services},
+        deployments=deployments,
+        route=route,
+        record=record,
+    )
+
+
+async def _accept(
+    owner: Manifest,
+    deployment: ModelDeployment,
+    children: Children,
+    memory: Memory,
+    world: World,
+) -> tuple[Resolved | None, Objection | None]:
+    try:
+        await check_gateway(deployment, world)
+        resolved = await resolve(deployment, world)
+        await _check_names(owner, resolved.revision, children, world)
+        await check_hostnames(owner, deployment, children.route, world)
+    except Objected as error:
+        return None, error.objection
+    return resolved, None
+
+
+async def _check_names(
+    owner: Manifest, revision: Revision, children: Children, world: World
+) -> None:
+    namespace, name = owner["metadata"]["namespace"], revision.name
+    # A foreign object need not carry our labels, so what the lists lack is asked for by name.
+    service = children.services.get(name) or await world.cluster.get(
+        INFERENCE_SERVICE, namespace, name
+    )
+    stored = children.revisions.get(revision.hash) or await world.cluster.get(
+        MODEL_REVISION, namespace, name
+    )
+    held = {HTTP_ROUTE: children.route, INFERENCE_SERVICE: service, MODEL_REVISION: stored}
+    check_ownership(owner, name, held)
+
+
+def _policy(
+    state: State, record: Manifest | None, deployment: ModelDeployment | None
+) -> Policy | None:
+    """Return the rules in force: those a running rollout began with, else the spec's."""
+    in_charge = state.canary is not None or state.phase is Phase.BAKING
+    if in_charge and record is not None:
+        return Policy.model_validate(record["spec"]["policy"])
+    if deployment is None:
+        return None
+    spec = deployment.spec
+    return Policy(rollout=spec.rollout, objectives=spec.objectives)
+
+
+def _desired(
+    deployment: ModelDeployment | None,
+    objection: Objection | None,
+    resolved: Resolved | None,
+    state: State,
+) -> Desired | None:
+    if deployment is not None and resolved is not None:
+        rollout = deployment.spec.rollout
+        hold = "spec.rollout.paused is true" if rollout.paused else ""
+        return Desired(resolved.revision, hold, rollout.retry)
+    # A spec that cannot be used changes nothing: what runs is what is wanted, and it is held.
+    current = state.canary or state.stable
+    hold = f"the spec is not accepted: {objection.message}" if objection else ""
+    return Desired(current, hold, state.retry) if current else None
+
+
+def plan_of(rollout: Rollout) -> Plan:
+    """Translate the API's words into the core's plan."""
+    return Plan(
+        steps=tuple(Step(s.weight, s.hold.timedelta) for s in rollout.steps),
+        bake=rollout.bake.timedelta,
+        interval=rollout.interval.timedelta,
+        progress_deadline=rollout.progress_deadline.timedelta,
+        on_inconclusive=OnInconclusive(rollout.on_inconclusive.value),
+    )
+
+
+def settings_of(policy: Policy) -> Settings:
+    """Translate the API's words into what the evidence is judged by."""
+    rollout = policy.rollout
+    return Settings(
+        alpha=float((100 - rollout.confidence.decimal) / 100),
+        margin=rollout.margin.ratio,
+        tolerance=rollout.tolerance.ratio,
+        objectives=tuple(_objective(o) for o in policy.objectives),
+        weights=tuple(sorted({*(s.weight for s in rollout.steps), 100})),
+    )
+
+
+def _objective(objective: Objective) -> CoreObjective:
+    if objective.latency is not None:
+        threshold = objective.latency.threshold.timedelta.total_seconds()
+        kind = ObjectiveKind.LATENCY
+        return CoreObjective(objective.name, objective.target.ratio, kind, threshold)
+    return CoreObjective(objective.name, objective.target.ratio, ObjectiveKind.ERRORS)
+
+
+async def _health(key: Key, state: State, children: Children, world: World) -> dict[str, Health]:
+    revisions = [r for r in (state.stable, state.canary) if r is not None]
+    found = await asyncio.gather(
+        *(_health_of(key, r, r is state.canary, state, children, world) for r in revisions)
+    )
+    return {r.hash: h for r, h in zip(revisions, found, strict=True)}
+
+
+async def _health_of(
+    key: Key, revision: Revision, is_canary: bool, state: State, children: Children, world: World
+) -> Health:
+    template = children.template(revision.hash)
+    service = children.services.get(revision.name)
+    if template is None:
+        # Its record was deleted by hand; what still runs is judged by its predictor alone.
+        template = {"spec": {"predictor": {}}}
+    waiting = is_canary and state.phase in (Phase.PREPARING, Phase.DEGRADED)
+    seen = read_health(template, revision.name, service, children.deployments, (), None)
+    if seen.ready and not waiting:
+        return seen
+    labels = {**own_labels(key.name), REVISION_LABEL: revision.hash}
+    pods = await world.cluster.list(POD, key.namespace, labels)
+    answered = None
+    path = probe_path(template, key.name) if seen.available and waiting else None
+    if path is not None:
+        host = f"{service_name(revision.name, template)}.{key.namespace}"
+        answer = await world.prober.probe(f"{host}.{world.options.service_domain}", path)
+        answered = answer.answered
+    return read_health(template, revision.name, service, children.deployments, pods, answered)
+
+
+def _view(route: Manifest | None) -> RouteView | None:
+    if route is None:
+        return None
+    parents = route["spec"].get("parentRefs") or [{"name": ""}]
+    return observe_route(route, parents[0]["name"])
+
+
+def _wanted_weights(state: State, policy: Policy, health: Mapping[str, Health]) -> Weights:
+    # Only the state's own weights matter here: desire and verdict have no say in them.
+    nobody = Desired(Revision("", "", ""), "", "")
+    situation = Situation(
+        plan_of(policy.rollout), nobody, state, health, False, None, None, state.phase_since
+    )
+    return tuple((r.hash, w) for r, w in backends(situation))
+
+
+def _route_in_force(
+    memory: Memory, view: RouteView | None, wanted: Weights, now: datetime
+) -> RouteMemory | None:
+    """Return what is known of the route; evidence counts from the first sight of it in force."""
+    if view is None or memory.route is None:
+        return None
+    known = memory.route
+    if view.weights != wanted or not view.verified:
+        return RouteMemory(known.name, view.generation, view.weights, None)
+    same = known.generation == view.generation and known.weights == view.weights
+    verified_at = known.verified_at if same and known.verified_at else now
+    return RouteMemory(known.name, view.generation, view.weights, verified_at)
+
+
+async def _judge(
+    key: Key,
+    memory: Memory,
+    record: Manifest | None,
+    policy: Policy,
+    verified_at: datetime | None,
+    world: World,
+    now: datetime,
+) -> tuple[Evidence | None, Analysis | None]:
+    state = memory.state
+    evidence = stored_evidence(record)
+    if state.phase not in (Phase.PROGRESSING, Phase.PAUSED, Phase.BAKING) or record is None:
+        return evidence, None
+    if verified_at is None or memory.route is None:
+        return evidence, None
+    arms = _arms(key, state, memory.route)
+    try:
+        if evidence is None:
+            evidence = await _begin(arms, policy, verified_at, world, now)
+        if evidence.since != verified_at:
+            evidence = rebase(evidence, verified_at)
+        evidence = fold(evidence, await world.metrics.read(arms, evidence.read_from, now))
+    except MetricsUnavailable as error:
+        verdict = Inconclusive(Evidenced.METRICS_UNAVAILABLE, str(error), None)
+        return evidence, Analysis(verdict, (), None)
+    control = arms.stable is not None
+    weight = next_weight(plan_of(policy.rollout), state) if control else None
+    settings = evidence.settings
+    stale_after = max(world.options.stale_after, 3 * policy.rollout.interval.timedelta)
+    return evidence, judge(settings, evidence, weight, now, stale_after, control)
+
+
+async def _begin(
+    arms: Arms, policy: Policy, verified_at: datetime, world: World, now: datetime
+) -> Evidence:
+    evidence = begin(settings_of(policy), verified_at)
+    if arms.stable is None:
+        return evidence
+    # Before the canary, stable had the same position in the route and so the same series.
+    history = Arms(arms.namespace, arms.route, arms.stable, None)
+    series = await world.metrics.read(history, verified_at - BASELINE, now)
+    return with_baseline(evidence, series, verified_at)
+
+
+def stored_evidence(record: Manifest | None) -> Evidence | None:
+    """Return the checkpoint in a record; None if there is none or it cannot be read.
+
+    An unreadable one (an older operator, a hand) is no evidence: it is gathered anew.
+    """
+    stored = ((record or {}).get("status") or {}).get("evidence") or {}
+    if "state" not in stored:
+        return None
+    try:
+        return Evidence.from_json(stored["state"])
+    except ValueError:
+        return None
+
+
+def _arms(key: Key, state: State, route: RouteMemory) -> Arms:
+    positions = {hash: position for position, (hash, _) in enumerate(route.weights)}
+    stable = positions.get(state.stable.hash) if state.stable else None
+    canary = positions.get(state.canary.hash) if state.canary else None
+    if state.canary is None:
+        return Arms(key.namespace, route.name, None, stable)
+    return Arms(key.namespace, route.name, stable, canary)

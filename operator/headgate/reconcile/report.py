@@ -1,0 +1,208 @@
+"""Tell what is so: record, revisions, status and Events.
+
+Owns what is written about a pass and when. Must not decide or move traffic. Status is written
+only when it says something else than before, and by compare-and-swap.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from headgate.core.conditions import Seen, render_conditions
+from headgate.core.memory import Memory, render_memory, render_moment, rollout_name
+from headgate.core.record import render_record
+from headgate.core.rollout import ABSENT, Outcome, Phase, State
+from headgate.core.wording import plain
+from headgate.ports import EVENT, Manifest, Refused, Unavailable
+from headgate.reconcile.act import Acted
+from headgate.reconcile.observe import Observation
+from headgate.reconcile.world import Transition, World
+
+_WARNINGS = frozenset({Phase.ROLLED_BACK, Phase.DEGRADED})
+
+
+async def report(seen: Observation, acted: Acted, world: World) -> Transition | None:
+    """Write record, revisions and status in that order, then an Event if something happened."""
+    await _write_record(seen, acted, world)
+    await _write_revisions(seen, acted.decision.state, world)
+    await _write_status(seen, _status(seen, acted), world)
+    transition = _transition(seen, acted)
+    if transition is not None:
+        await _post_event(seen.owner, transition, world)
+    return transition
+
+
+async def report_objection(seen: Observation, world: World) -> None:
+    """Write why nothing could be done; phase, revisions and route stay as they are."""
+    memory, route = seen.memory, seen.memory.route
+    verified = route is not None and route.verified_at is not None
+    await _write_status(seen, _rendered(seen, memory, world.clock.now(), verified), world)
+
+
+# --- status --------------------------------------------------------------------------------------
+
+
+def _status(seen: Observation, acted: Acted) -> dict[str, Any]:
+    situation, state = seen.situation, acted.decision.state
+    if situation is None:
+        raise ValueError("nothing was decided")
+    verified = acted.route is not None and acted.route.verified_at is not None
+    return _rendered(seen, Memory(state, acted.route), situation.now, verified)
+
+
+def _rendered(seen: Observation, memory: Memory, now: datetime, verified: bool) -> dict[str, Any]:
+    before = seen.owner.get("status") or {}
+    status = {
+        **{key: before[key] for key in ("url", "untracked") if key in before},
+        **render_memory(memory, seen.owner["metadata"]["name"]),
+        "observedGeneration": seen.owner["metadata"]["generation"],
+        "conditions": _conditions(seen, memory.state, now, verified),
+    }
+    if seen.deployment is not None:
+        traffic = seen.deployment.spec.traffic
+        status["url"] = f"http://{traffic.hostnames[0]}{traffic.path_prefix}"
+    if seen.resolved is not None:
+        status["untracked"] = list(seen.resolved.untracked)
+    return status
+
+
+def _conditions(
+    seen: Observation, state: State, now: datetime, verified: bool
+) -> list[dict[str, Any]]:
+    situation = seen.situation
+    health = situation.health if situation else {}
+    accepted = seen.resolved is not None and situation is not None
+    stable, canary = state.stable, state.canary
+    return render_conditions(
+        Seen(
+            generation=seen.owner["metadata"]["generation"],
+            objection=seen.objection,
+            desired=situation.desired if accepted and situation else None,
+            state=state,
+            stable=health.get(stable.hash, ABSENT) if stable else ABSENT,
+            canary=health.get(canary.hash, ABSENT) if canary else ABSENT,
+            verified=verified,
+            route_problem=seen.view.problem if seen.view else "",
+            analysis=situation.analysis if situation else None,
+            now=now,
+        ),
+        (seen.owner.get("status") or {}).get("conditions", ()),
+    )
+
+
+async def _write_status(seen: Observation, status: Mapping[str, Any], world: World) -> None:
+    if (seen.owner.get("status") or {}) != status:
+        await world.cluster.patch_status(seen.owner, status)
+
+
+# --- record and revisions ------------------------------------------------------------------------
+
+
+async def _write_record(seen: Observation, acted: Acted, world: World) -> None:
+    record, situation = acted.record, seen.situation
+    if record is None or situation is None:
+        return
+    before = record.get("status") or {}
+    after = render_record(
+        record["spec"],
+        before,
+        acted.decision,
+        seen.evidence,
+        situation.analysis,
+        acted.route.generation if acted.route else 0,
+        situation.now,
+        world.options.checkpoint_every,
+    )
+    if after != before:
+        await world.cluster.patch_status(record, after)
+
+
+async def _write_revisions(seen: Observation, state: State, world: World) -> None:
+    for hash, manifest in seen.children.revisions.items():
+        before = manifest.get("status") or {}
+        after = {**before, **_revision_status(hash, manifest, state, seen)}
+        if after != before:
+            await world.cluster.patch_status(manifest, after)
+
+
+def _revision_status(
+    hash: str, manifest: Manifest, state: State, seen: Observation
+) -> dict[str, Any]:
+    generation = manifest["metadata"].get("generation", 1)
+    status: dict[str, Any] = {"observedGeneration": generation, "phase": "Stopped"}
+    rejection = state.rejection_of(hash)
+    if state.stable is not None and hash == state.stable.hash:
+        status["phase"] = "Serving"
+        if state.proven:
+            already = (manifest.get("status") or {}).get("provenAt")
+            status |= {"proven": True, "provenAt": already or render_moment(state.phase_since)}
+    elif state.canary is not None and hash == state.canary.hash:
+        preparing = state.phase in (Phase.PREPARING, Phase.DEGRADED)
+        status["phase"] = "Preparing" if preparing else "Serving"
+    elif rejection is not None:
+        name = rollout_name(seen.owner["metadata"]["name"], rejection.rollout)
+        at = render_moment(rejection.at)
+        status |= {
+            "phase": "Rejected",
+            "rejected": {"reason": rejection.reason, "rollout": name, "at": at},
+        }
+    return status
+
+
+# --- events --------------------------------------------------------------------------------------
+
+
+def _transition(seen: Observation, acted: Acted) -> Transition | None:
+    decision = acted.decision
+    if decision.transition is None:
+        return None
+    state, name = decision.state, seen.owner["metadata"]["name"]
+    before = seen.memory.state.canary
+    revision = state.canary or before or state.stable
+    outcome = decision.finished
+    warning = state.phase in _WARNINGS or outcome is Outcome.ROLLED_BACK
+    return Transition(
+        phase=state.phase.value,
+        reason=state.reason.value,
+        message=plain(state.message),
+        rollout=rollout_name(name, state.number) if state.number else "",
+        revision=revision.name if revision else "",
+        outcome=outcome.value if outcome else "",
+        warning=warning,
+    )
+
+
+async def _post_event(owner: Manifest, transition: Transition, world: World) -> None:
+    metadata, at = owner["metadata"], world.clock.now()
+    # One name per object and moment: a pass that is repeated does not tell the same thing twice.
+    text = f"{metadata['uid']} {transition.reason} {transition.rollout} {at.isoformat()}"
+    suffix = hashlib.sha256(text.encode()).hexdigest()[:16]
+    event = {
+        "apiVersion": EVENT.api_version,
+        "kind": EVENT.kind,
+        "metadata": {"name": f"{metadata['name']}.{suffix}", "namespace": metadata["namespace"]},
+        "involvedObject": {
+            "apiVersion": owner["apiVersion"],
+            "kind": owner["kind"],
+            "name": metadata["name"],
+            "namespace": metadata["namespace"],
+            "uid": metadata["uid"],
+            "resourceVersion": metadata["resourceVersion"],
+        },
+        "reason": transition.reason,
+        "message": transition.message,
+        "type": "Warning" if transition.warning else "Normal",
+        "firstTimestamp": at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "lastTimestamp": at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "count": 1,
+        "source": {"component": "headgate"},
+        "reportingComponent": "headgate.dev/operator",
+    }
+    try:
+        await world.cluster.create(event)
+    except (Unavailable, Refused):
+        # An Event is a courtesy: record and status have it already, so a pass must not fail by it.
+        return

@@ -1,0 +1,83 @@
+"""What one pass works with and what it hands back.
+
+Owns the values between the runtime and a pass. Must not know Kopf, HTTP or queries.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from headgate.ports import Clock, Cluster, Metrics, Prober
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Key:
+    """A ModelDeployment by namespace and name."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the platform team chose for all deployments.
+
+    Attributes:
+        track_secrets: Secrets a template names are part of the hash (needs the right to read them).
+        service_domain: DNS suffix of Services, for our probes.
+        stale_after: Evidence older than this decides nothing.
+        verify_within: How long one pass waits for the gateway to take up a route it wrote.
+        checkpoint_every: At most this often is evidence stored between transitions.
+        drain: How long after a route change a revision without weight keeps its pods.
+    """
+
+    track_secrets: bool = False
+    service_domain: str = "svc.cluster.local"
+    stale_after: timedelta = timedelta(seconds=60)
+    verify_within: timedelta = timedelta(seconds=3)
+    checkpoint_every: timedelta = timedelta(seconds=60)
+    drain: timedelta = timedelta(seconds=5)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """All that is outside, by its ports."""
+
+    cluster: Cluster
+    metrics: Metrics
+    prober: Prober
+    clock: Clock
+    options: Options = Options()
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """What a pass changed, for logs and metrics.
+
+    `phase` is the phase entered; `outcome` how a rollout ended, "" if none did.
+    """
+
+    phase: str
+    reason: str
+    message: str
+    rollout: str
+    revision: str
+    outcome: str
+    warning: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How a pass ended: what changed, and when to look again (None: when something changes)."""
+
+    phase: str
+    transition: Transition | None = None
+    again_in: timedelta | None = None
+
+
+GONE = Report(phase="")
+"""The object does not exist (any more): there is nothing to do and nothing to remember."""
