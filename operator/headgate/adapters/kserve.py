@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from headgate.core.rollout import Health
+from headgate.core.lifecycle import Health
 from headgate.ports import Manifest
 
 MODE_ANNOTATION = "serving.kserve.io/deploymentMode"
@@ -218,7 +218,8 @@ def _is_available(deployment: Manifest) -> bool:
     status, wanted = deployment.get("status", {}), deployment["spec"].get("replicas", 1)
     observed = status.get("observedGeneration", 0) >= deployment["metadata"]["generation"]
     updated = (status.get("updatedReplicas") or 0) >= wanted
-    return observed and updated and wanted > 0 and _available_replicas(deployment) >= wanted
+    available = _available_replicas(deployment) >= wanted > 0
+    return bool(observed and updated and available)
 
 
 def _conditions(pod: Manifest) -> Mapping[str, Mapping[str, Any]]:

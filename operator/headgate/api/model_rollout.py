@@ -12,7 +12,7 @@ from pydantic import Field
 
 from .conditions import Conditions
 from .model_deployment import Objectives, Phase, Rollout, Weight
-from .names import DeploymentName, Digest, DnsName, Reason, Sentence, Uid
+from .names import DeploymentName, Digest, DnsName, Reason, Sentence, SignalName, Uid
 from .quantities import Count, Moment, Number
 from .records import ModelIdentity, RevisionReference
 from .schema import ListMap, Rule
@@ -108,14 +108,14 @@ class Arm(Report):
 class SignalReport(Report):
     """What one signal says."""
 
-    name: DnsName
-    """Name of the signal, such as errors or latency."""
+    name: SignalName
+    """Name of the signal, such as errors, latency or objective/availability."""
     canary: Arm
     """Counts of the canary."""
     stable: Arm
     """Counts of the stable revision over the same time."""
-    difference_points: Number
-    """Share of bad requests of the canary minus that of stable, in percentage points."""
+    difference_points: Number | None = None
+    """Share of bad requests of the canary minus that of stable, in percentage points; absent without a stable arm."""
     evidence: Number
     """E-value for harm: 1 is none, and the larger the more."""
     threshold: Number
@@ -139,7 +139,7 @@ class DecisionReport(Report):
 
     verdict: Verdict
     """Pass, Breach or Inconclusive."""
-    signal: DnsName | None = None
+    signal: SignalName | None = None
     """The signal that decided; absent if none did."""
     reason: Reason
     """Why, in one word."""

@@ -54,3 +54,6 @@ Sentence = Annotated[str, Field(max_length=4096, pattern=r"^[\P{C}\n\t]*$")]
 
 Uid = Annotated[str, Field(max_length=64, pattern=r"^[0-9a-zA-Z-]+$")]
 """The uid of a Kubernetes object."""
+
+SignalName = Annotated[str, Field(max_length=128, pattern=r"^[a-z0-9]([-a-z0-9./]*[a-z0-9])?$")]
+"""A signal: `errors`, `latency`, or one of an objective, such as `objective/availability`."""

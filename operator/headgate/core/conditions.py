@@ -14,8 +14,8 @@ from typing import Any
 
 from headgate.core.analysis import Analysis, Inconclusive
 from headgate.core.analysis import Reason as Evidenced
+from headgate.core.lifecycle import Desired, Health, Phase, State
 from headgate.core.memory import render_moment
-from headgate.core.rollout import Desired, Health, Phase, State
 from headgate.core.wording import plain
 
 

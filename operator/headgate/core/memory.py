@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from headgate.core.rollout import Phase, Reason, Rejection, Revision, State
+from headgate.core.lifecycle import Phase, Reason, Rejection, Revision, State
 from headgate.core.wording import plain
 
 Weights = tuple[tuple[str, int], ...]

@@ -13,9 +13,10 @@ from typing import Any
 from headgate.core.analysis import Analysis, Breach, Inconclusive, Pass, SignalReport
 from headgate.core.counters import Arm
 from headgate.core.evidence import Evidence
+from headgate.core.lifecycle import Outcome
 from headgate.core.memory import render_moment
 from headgate.core.revision import record_digest
-from headgate.core.rollout import Decision, Outcome
+from headgate.core.rollout import Decision
 from headgate.core.wording import plain
 
 MAX_STEPS = 64

@@ -16,8 +16,8 @@ from headgate.adapters.gateway import Listener, conflicting_host
 from headgate.adapters.kserve import MANAGED_BY, MANAGED_BY_LABEL, is_controlled_by, runtime_of
 from headgate.api.model_deployment import ModelDeployment
 from headgate.core.conditions import Objection
+from headgate.core.lifecycle import Revision
 from headgate.core.revision import content_hash, references, revision_hash, revision_name
-from headgate.core.rollout import Revision
 from headgate.ports import (
     CLUSTER_SERVING_RUNTIME,
     CONFIG_MAP,

@@ -29,8 +29,9 @@ from headgate.adapters.kserve import (
     service_name,
 )
 from headgate.api.model_deployment import ModelDeployment
+from headgate.core.lifecycle import Outcome, Revision
 from headgate.core.memory import RouteMemory, Weights, rollout_name
-from headgate.core.rollout import Decision, Outcome, Revision
+from headgate.core.rollout import Decision
 from headgate.ports import (
     HTTP_ROUTE,
     INFERENCE_SERVICE,
@@ -108,9 +109,8 @@ async def _ensure_record(
     state, record = decision.state, seen.children.record
     if state.canary is None or state.canary.hash != resolved.revision.hash:
         return decision, record
-    if record is not None and record["spec"]["number"] == state.number:
-        if record["spec"]["to"]["hash"] == resolved.revision.hash:
-            return decision, record
+    if record is not None and _is_of(record, state.number, resolved):
+        return decision, record
     owner = seen.owner
     name = owner["metadata"]["name"]
     records = await world.cluster.list(
@@ -124,6 +124,11 @@ async def _ensure_record(
         manifest = _rendered_record(seen, decision, resolved, records)
         begun = await world.cluster.create(manifest)
     return decision, begun
+
+
+def _is_of(record: Manifest, number: int, resolved: Resolved) -> bool:
+    spec = record["spec"]
+    return bool(spec["number"] == number and spec["to"]["hash"] == resolved.revision.hash)
 
 
 def _is_begun(record: Manifest, owner: Manifest, resolved: Resolved) -> bool:

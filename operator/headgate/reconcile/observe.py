@@ -36,8 +36,7 @@ from headgate.core.evidence import (
     with_baseline,
 )
 from headgate.core.evidence import Objective as CoreObjective
-from headgate.core.memory import Memory, RouteMemory, Weights, read_memory, rollout_name
-from headgate.core.rollout import (
+from headgate.core.lifecycle import (
     Desired,
     Health,
     OnInconclusive,
@@ -47,9 +46,9 @@ from headgate.core.rollout import (
     Situation,
     State,
     Step,
-    backends,
-    next_weight,
 )
+from headgate.core.memory import Memory, RouteMemory, Weights, read_memory, rollout_name
+from headgate.core.rollout import backends, next_weight
 from headgate.ports import (
     DEPLOYMENT,
     HTTP_ROUTE,

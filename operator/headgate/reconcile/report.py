@@ -12,9 +12,9 @@ from datetime import datetime
 from typing import Any
 
 from headgate.core.conditions import Seen, render_conditions
+from headgate.core.lifecycle import ABSENT, Outcome, Phase, State
 from headgate.core.memory import Memory, render_memory, render_moment, rollout_name
 from headgate.core.record import render_record
-from headgate.core.rollout import ABSENT, Outcome, Phase, State
 from headgate.core.wording import plain
 from headgate.ports import EVENT, Manifest, Refused, Unavailable
 from headgate.reconcile.act import Acted
@@ -106,18 +106,24 @@ async def _write_record(seen: Observation, acted: Acted, world: World) -> None:
     if record is None or situation is None:
         return
     before = record.get("status") or {}
+    # A rollout that starts has no evidence yet: what was read belongs to the one before it.
+    judged = _name(record) == _name(seen.children.record)
     after = render_record(
         record["spec"],
         before,
         acted.decision,
-        seen.evidence,
-        situation.analysis,
+        seen.evidence if judged else None,
+        situation.analysis if judged else None,
         acted.route.generation if acted.route else 0,
         situation.now,
         world.options.checkpoint_every,
     )
     if after != before:
         await world.cluster.patch_status(record, after)
+
+
+def _name(manifest: Manifest | None) -> str:
+    return str(manifest["metadata"]["name"]) if manifest else ""
 
 
 async def _write_revisions(seen: Observation, state: State, world: World) -> None:

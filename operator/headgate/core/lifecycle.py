@@ -1,0 +1,245 @@
+"""The values a rollout is made of: phases, revisions, plans, and what was seen of them.
+
+Owns the vocabulary of a revision's life. Must not know which phase follows which, nor Kubernetes
+objects, queries or clocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from headgate.core.analysis import Analysis
+
+MAX_REJECTED = 20
+"""How many rejected revisions are remembered (DESIGN: bounded)."""
+
+STABLE_DOWN_GRACE = timedelta(seconds=60)
+"""How long the stable revision must have had no endpoint before a ready candidate replaces it
+unproven: long enough for a pod to restart, short against an outage nobody else will end."""
+
+
+class Phase(StrEnum):
+    """Where a ModelDeployment is. The values are what users see in `status.phase`."""
+
+    PENDING = "Pending"
+    PREPARING = "Preparing"
+    PROGRESSING = "Progressing"
+    PAUSED = "Paused"
+    BAKING = "Baking"
+    STABLE = "Stable"
+    ROLLED_BACK = "RolledBack"
+    DEGRADED = "Degraded"
+
+
+class Reason(StrEnum):
+    """Why a phase or a weight is what it is. Output only: never branched upon."""
+
+    NOT_STARTED = "NotStarted"
+    STARTED = "RolloutStarted"
+    WAITING_FOR_CANDIDATE = "CandidateNotReadyYet"
+    CAPACITY_UNAVAILABLE = "CapacityUnavailable"
+    CANDIDATE_NOT_READY = "CandidateNotReady"
+    CANDIDATE_READY = "CandidateReady"
+    CANDIDATE_LOST = "CandidateLost"
+    FIRST_REVISION = "FirstRevision"
+    STABLE_NOT_READY = "StableNotReady"
+    STEP_COMPLETED = "StepCompleted"
+    HOLDING = "Holding"
+    TRAFFIC_NOT_VERIFIED = "TrafficNotVerified"
+    PAUSED = "Paused"
+    RESUMED = "Resumed"
+    INCONCLUSIVE = "AnalysisInconclusive"
+    DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
+    BREACHED = "AnalysisFailed"
+    NOTHING_TO_ROLL_BACK_TO = "NothingToRollBackTo"
+    ALL_STEPS_COMPLETED = "AllStepsCompleted"
+    PROMOTED = "Promoted"
+    SUPERSEDED = "Superseded"
+    ABORTED = "RevertedToStable"
+    REJECTED_BEFORE = "RejectedBefore"
+    SERVING = "Serving"
+
+
+class OnInconclusive(StrEnum):
+    """What happens when the progress deadline passes and the evidence still says neither."""
+
+    HOLD = "Hold"
+    PROMOTE = "Promote"
+    ROLL_BACK = "RollBack"
+
+
+class Outcome(StrEnum):
+    """How a rollout stands or ended."""
+
+    PROGRESSING = "Progressing"
+    PROMOTED = "Promoted"
+    ROLLED_BACK = "RolledBack"
+    SUPERSEDED = "Superseded"
+    ABORTED = "Aborted"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One weight (integer percent of requests, 1..100) and its shortest stay."""
+
+    weight: int
+    hold: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to get from one revision to the next, as the spec asks."""
+
+    steps: tuple[Step, ...]
+    bake: timedelta
+    interval: timedelta
+    progress_deadline: timedelta
+    on_inconclusive: OnInconclusive = OnInconclusive.HOLD
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One immutable model and serving configuration. `name` is `<deployment>-<hash>`."""
+
+    name: str
+    hash: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A hash that was tried and went back; it is not tried again until `retry` changes."""
+
+    hash: str
+    version: str
+    reason: str
+    rollout: int
+    """Number of the rollout that rejected it."""
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """What the spec asks for now.
+
+    `hold` says in a sentence why the rollout must not go on, "" if it may: `spec.rollout.paused`,
+    or a spec that could not be accepted. A breach rolls back all the same.
+    """
+
+    revision: Revision
+    hold: str
+    retry: str
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """All the memory a decision needs; every field is stored in the object's status.
+
+    Attributes:
+        stable: The revision that serves by default; None before the first one serves.
+        proven: `stable` has been through a bake without a breach.
+        canary: The revision under test; None between rollouts.
+        step: Index into the plan's steps, meaningful while there is a canary.
+        phase_since: When the phase was entered, UTC.
+        scheduled_at: When the canary's pods had all been scheduled; None until then.
+        progressing_since: When the canary was first given weight; None until then.
+        stable_down_since: Since when the stable revision has had no endpoint; None if it has.
+        number: Number of the latest rollout, from 1; 0 before the first.
+        retry: The value of `spec.rollout.retry` last acted on.
+    """
+
+    phase: Phase
+    phase_since: datetime
+    reason: Reason = Reason.NOT_STARTED
+    message: str = ""
+    stable: Revision | None = None
+    proven: bool = False
+    canary: Revision | None = None
+    step: int = 0
+    scheduled_at: datetime | None = None
+    progressing_since: datetime | None = None
+    stable_down_since: datetime | None = None
+    rejected: tuple[Rejection, ...] = ()
+    number: int = 0
+    retry: str = ""
+
+    def rejection_of(self, hash: str) -> Rejection | None:
+        """Return the rejection of this hash, or None if it was not rejected."""
+        return next((r for r in self.rejected if r.hash == hash), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What was seen of one revision's workload.
+
+    Attributes:
+        serving: At least one endpoint is ready.
+        available: As many replicas as wanted are available, all of this revision.
+        answered: Our own probe request was answered; None if it was not sent.
+        scheduled_at: When its last pod was scheduled; None if some pod is not.
+        unschedulable: The scheduler's message, when it cannot place a pod.
+        problem: What is wrong with it in the platform's words ("" if nothing is known).
+    """
+
+    serving: bool = False
+    available: bool = False
+    answered: bool | None = None
+    scheduled_at: datetime | None = None
+    unschedulable: str = ""
+    problem: str = ""
+
+    @property
+    def ready(self) -> bool:
+        """Whether it may be given weight."""
+        return self.serving and self.available and self.answered is not False
+
+
+ABSENT = Health()
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """Everything one decision may look at."""
+
+    plan: Plan
+    desired: Desired
+    state: State
+    health: Mapping[str, Health]
+    verified: bool
+    """The route in force is the one this state asks for, as the gateway itself reports."""
+    analysis: Analysis | None
+    """None when there was nothing to judge yet."""
+    step_started_at: datetime | None
+    """When the canary answered its first request under the verified route of this step."""
+    now: datetime
+
+    def health_of(self, revision: Revision | None) -> Health:
+        """Return what was seen of this revision; nothing seen is not ready."""
+        return self.health.get(revision.hash, ABSENT) if revision else ABSENT
+
+    @property
+    def stable_serves(self) -> bool:
+        return self.health_of(self.state.stable).serving
+
+    @property
+    def stable_is_lost(self) -> bool:
+        """The stable revision has had no endpoint for longer than the grace period."""
+        since = self.state.stable_down_since
+        return since is not None and self.now - since >= STABLE_DOWN_GRACE
+
+    @property
+    def step(self) -> Step:
+        """The step in force; the last one if the plan has become shorter."""
+        return self.plan.steps[min(self.state.step, len(self.plan.steps) - 1)]
+
+    @property
+    def is_last_step(self) -> bool:
+        return self.state.step + 1 >= len(self.plan.steps)
+
+    @property
+    def deadline_passed(self) -> bool:
+        since = self.state.progressing_since
+        return since is not None and self.now - since >= self.plan.progress_deadline

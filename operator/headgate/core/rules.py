@@ -1,0 +1,332 @@
+"""What may hold in a situation, and what follows: the words the table in rollout.py is written in.
+
+Owns one small predicate or one small change of state each. Must not know in which phases they are
+asked or in which order: that is the table's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from headgate.core.analysis import Breach, Inconclusive, Pass
+from headgate.core.lifecycle import (
+    MAX_REJECTED,
+    OnInconclusive,
+    Phase,
+    Reason,
+    Rejection,
+    Revision,
+    Situation,
+    State,
+)
+
+# --- what may hold -------------------------------------------------------------------------------
+
+
+def _is_breach(s: Situation) -> bool:
+    return s.analysis is not None and isinstance(s.analysis.verdict, Breach)
+
+
+def breached(s: Situation) -> bool:
+    # Going back to a stable revision that has no endpoint would trade failures for an outage.
+    return s.state.canary is not None and _is_breach(s) and s.stable_serves
+
+
+def breached_first(s: Situation) -> bool:
+    return s.state.canary is None and _is_breach(s)
+
+
+def reverted(s: Situation) -> bool:
+    state = s.state
+    return (
+        state.canary is not None
+        and state.stable is not None
+        and s.desired.revision.hash == state.stable.hash
+    )
+
+
+def superseded(s: Situation) -> bool:
+    canary = s.state.canary
+    return canary is not None and s.desired.revision.hash != canary.hash
+
+
+def _candidate_overdue(s: Situation) -> bool:
+    # Waiting for capacity is nobody's failure: the deadline counts from the scheduling of the pods.
+    since = s.state.scheduled_at
+    return (
+        s.state.canary is not None
+        and not s.health_of(s.state.canary).ready
+        and since is not None
+        and s.now - since >= s.plan.progress_deadline
+    )
+
+
+def overdue_with_stable(s: Situation) -> bool:
+    return s.state.stable is not None and _candidate_overdue(s)
+
+
+def overdue_first(s: Situation) -> bool:
+    return s.state.stable is None and _candidate_overdue(s)
+
+
+def candidate_lost(s: Situation) -> bool:
+    return s.state.canary is not None and not s.health_of(s.state.canary).serving
+
+
+def _candidate_ready(s: Situation) -> bool:
+    return s.state.canary is not None and not s.desired.hold and s.health_of(s.state.canary).ready
+
+
+def ready_first(s: Situation) -> bool:
+    return s.state.stable is None and _candidate_ready(s)
+
+
+def ready_for_lost_stable(s: Situation) -> bool:
+    return s.state.stable is not None and s.stable_is_lost and _candidate_ready(s)
+
+
+def ready_beside_stable(s: Situation) -> bool:
+    return s.stable_serves and _candidate_ready(s)
+
+
+def _step_held(s: Situation) -> bool:
+    since = s.step_started_at
+    return s.verified and since is not None and s.now - since >= s.step.hold
+
+
+def _earned(s: Situation) -> bool:
+    passed = s.analysis is not None and isinstance(s.analysis.verdict, Pass)
+    waived = s.plan.on_inconclusive is OnInconclusive.PROMOTE and _stuck(s)
+    return waived or (passed and _step_held(s))
+
+
+def _stuck(s: Situation) -> bool:
+    undecided = s.analysis is not None and isinstance(s.analysis.verdict, Inconclusive)
+    return s.deadline_passed and undecided
+
+
+def given_up(s: Situation) -> bool:
+    return (
+        s.plan.on_inconclusive is OnInconclusive.ROLL_BACK
+        and s.state.canary is not None
+        and _stuck(s)
+        and s.stable_serves
+    )
+
+
+def next_step(s: Situation) -> bool:
+    return not s.is_last_step and _earned(s)
+
+
+def steps_over(s: Situation) -> bool:
+    return s.is_last_step and _earned(s)
+
+
+def bake_over(s: Situation) -> bool:
+    # Evidence or nothing: a bake that nobody measured proves nothing, however long it was.
+    passed = s.analysis is not None and isinstance(s.analysis.verdict, Pass)
+    over = s.now - s.state.phase_since >= s.plan.bake
+    return s.verified and passed and over and not s.desired.hold
+
+
+def paused(s: Situation) -> bool:
+    return bool(s.desired.hold)
+
+
+def resumed(s: Situation) -> bool:
+    return not s.desired.hold
+
+
+def _wants_another(s: Situation) -> bool:
+    state, wanted = s.state, s.desired.revision.hash
+    return state.canary is None and (state.stable is None or wanted != state.stable.hash)
+
+
+def startable(s: Situation) -> bool:
+    return (
+        _wants_another(s)
+        and not s.desired.hold
+        and s.state.rejection_of(s.desired.revision.hash) is None
+    )
+
+
+def wants_rejected(s: Situation) -> bool:
+    return _wants_another(s) and s.state.rejection_of(s.desired.revision.hash) is not None
+
+
+def wants_stable(s: Situation) -> bool:
+    state = s.state
+    return (
+        state.canary is None
+        and state.stable is not None
+        and s.desired.revision.hash == state.stable.hash
+    )
+
+
+# --- what follows --------------------------------------------------------------------------------
+
+
+def _enter(s: Situation, phase: Phase, reason: Reason, message: str) -> State:
+    return replace(s.state, phase=phase, phase_since=s.now, reason=reason, message=message)
+
+
+def _settled_phase(state: State) -> Phase:
+    if state.stable is None:
+        return Phase.PENDING
+    return Phase.STABLE if state.proven else Phase.BAKING
+
+
+def _without_canary(state: State) -> State:
+    return replace(state, canary=None, step=0, scheduled_at=None, progressing_since=None)
+
+
+def _settle(s: Situation, reason: Reason, message: str) -> State:
+    return _without_canary(_enter(s, _settled_phase(s.state), reason, message))
+
+
+def _version(revision: Revision | None) -> str:
+    return revision.version if revision else "none"
+
+
+def _verdict_text(s: Situation) -> str:
+    return s.analysis.verdict.message if s.analysis else ""
+
+
+def _reject(s: Situation, reason: str, message: str) -> State:
+    canary = s.state.canary
+    if canary is None:
+        raise ValueError("nothing to reject: there is no canary")
+    others = tuple(r for r in s.state.rejected if r.hash != canary.hash)
+    rejection = Rejection(canary.hash, canary.version, reason, s.state.number, s.now)
+    state = _without_canary(_enter(s, Phase.ROLLED_BACK, Reason.BREACHED, message))
+    return replace(state, rejected=(*others, rejection)[-MAX_REJECTED:])
+
+
+def roll_back(s: Situation) -> State:
+    verdict = s.analysis.verdict if s.analysis else None
+    reason = verdict.reason if isinstance(verdict, Breach) else Reason.INCONCLUSIVE
+    return _reject(s, str(reason), _verdict_text(s))
+
+
+def give_up(s: Situation) -> State:
+    message = f"no verdict before the progress deadline: {_verdict_text(s)}"
+    return replace(_reject(s, Reason.DEADLINE_EXCEEDED, message), reason=Reason.DEADLINE_EXCEEDED)
+
+
+def reject_unready(s: Situation) -> State:
+    problem = s.health_of(s.state.canary).problem or "its probe was not answered"
+    message = f"version {_version(s.state.canary)} was not ready in time: {problem}"
+    return replace(
+        _reject(s, Reason.CANDIDATE_NOT_READY, message), reason=Reason.CANDIDATE_NOT_READY
+    )
+
+
+def degrade_unready(s: Situation) -> State:
+    problem = s.health_of(s.state.canary).problem or "its probe was not answered"
+    message = f"version {_version(s.state.canary)} is not ready: {problem}"
+    return _enter(s, Phase.DEGRADED, Reason.CANDIDATE_NOT_READY, message)
+
+
+def degrade_breached(s: Situation) -> State:
+    message = f"{_verdict_text(s)}; there is no earlier revision to go back to"
+    return _enter(s, Phase.DEGRADED, Reason.NOTHING_TO_ROLL_BACK_TO, message)
+
+
+def abort(s: Situation) -> State:
+    message = f"version {_version(s.state.stable)} is wanted again; it serves all requests"
+    return _settle(s, Reason.ABORTED, message)
+
+
+def supersede(s: Situation) -> State:
+    wanted, canary = s.desired.revision, _version(s.state.canary)
+    message = f"version {wanted.version} ({wanted.hash}) is wanted instead of version {canary}"
+    return _settle(s, Reason.SUPERSEDED, message)
+
+
+def start(s: Situation) -> State:
+    revision = s.desired.revision
+    message = f"preparing version {revision.version} ({revision.hash})"
+    state = _without_canary(_enter(s, Phase.PREPARING, Reason.STARTED, message))
+    return replace(state, canary=revision, number=state.number + 1)
+
+
+def lose(s: Situation) -> State:
+    problem = s.health_of(s.state.canary).problem
+    message = f"version {_version(s.state.canary)} has no ready endpoint any more"
+    text = f"{message}: {problem}" if problem else message
+    # Pods that come back are scheduled anew, and so is the deadline that counts from there.
+    return replace(_enter(s, Phase.PREPARING, Reason.CANDIDATE_LOST, text), scheduled_at=None)
+
+
+def progress(s: Situation) -> State:
+    state = s.state
+    message = f"version {_version(state.canary)} is ready; it gets {s.step.weight} % of requests"
+    entered = _enter(s, Phase.PROGRESSING, Reason.CANDIDATE_READY, message)
+    return replace(entered, progressing_since=state.progressing_since or s.now)
+
+
+def serve_first(s: Situation) -> State:
+    message = f"version {_version(s.state.canary)} is the first revision; it gets all requests"
+    state = _enter(s, Phase.BAKING, Reason.FIRST_REVISION, message)
+    return replace(_without_canary(state), stable=s.state.canary, proven=False)
+
+
+def replace_lost(s: Situation) -> State:
+    since = f"{s.state.stable_down_since:%H:%M:%S}"
+    message = (
+        f"version {_version(s.state.stable)} has no ready endpoint since {since}; "
+        f"version {_version(s.state.canary)} gets all requests"
+    )
+    state = _enter(s, Phase.BAKING, Reason.STABLE_NOT_READY, message)
+    last = len(s.plan.steps) - 1
+    return replace(state, step=last, progressing_since=s.state.progressing_since or s.now)
+
+
+def advance(s: Situation) -> State:
+    step = s.plan.steps[s.state.step + 1]
+    message = f"version {_version(s.state.canary)} earned {step.weight} %: {_verdict_text(s)}"
+    state = _enter(s, Phase.PROGRESSING, _earned_reason(s), message)
+    return replace(state, step=s.state.step + 1)
+
+
+def bake(s: Situation) -> State:
+    message = f"version {_version(s.state.canary)} earned all requests: {_verdict_text(s)}"
+    reason = _earned_reason(s)
+    reason = Reason.ALL_STEPS_COMPLETED if reason is Reason.STEP_COMPLETED else reason
+    return _enter(s, Phase.BAKING, reason, message)
+
+
+def _earned_reason(s: Situation) -> Reason:
+    # Promoting without proof is what the spec asked for, and never done silently.
+    return Reason.DEADLINE_EXCEEDED if _stuck(s) else Reason.STEP_COMPLETED
+
+
+def promote(s: Situation) -> State:
+    stable = s.state.canary or s.state.stable
+    message = f"version {_version(stable)} is stable: {_verdict_text(s)}"
+    state = _enter(s, Phase.STABLE, Reason.PROMOTED, message)
+    return replace(_without_canary(state), stable=stable, proven=True, stable_down_since=None)
+
+
+def pause(s: Situation) -> State:
+    return _enter(s, Phase.PAUSED, Reason.PAUSED, s.desired.hold)
+
+
+def resume(s: Situation) -> State:
+    return _enter(s, Phase.PROGRESSING, Reason.RESUMED, "the rollout may go on")
+
+
+def stay_back(s: Situation) -> State:
+    wanted = s.desired.revision
+    rejection = s.state.rejection_of(wanted.hash)
+    why = rejection.reason if rejection else ""
+    message = (
+        f"version {wanted.version} ({wanted.hash}) was rejected before ({why}); "
+        "change it, or change spec.rollout.retry to try it again"
+    )
+    return _enter(s, Phase.ROLLED_BACK, Reason.REJECTED_BEFORE, message)
+
+
+def back_in_step(s: Situation) -> State:
+    message = f"version {_version(s.state.stable)} is wanted and serves"
+    return _settle(s, Reason.SERVING, message)
