@@ -152,7 +152,7 @@ class PrometheusHTTP:
         """Return a session made from the TLS files as they are now."""
         made_from = _fingerprint(self._settings.tls_files)
         if self._session is None or made_from != self._made_from:
-            connector = aiohttp.TCPConnector(ssl=self._tls(), limit_per_host=16)
+            connector = aiohttp.TCPConnector(ssl=self._tls())
             fresh = aiohttp.ClientSession(
                 connector=connector,
                 timeout=aiohttp.ClientTimeout(total=self._settings.timeout.total_seconds()),
