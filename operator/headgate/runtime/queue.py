@@ -25,7 +25,7 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 
@@ -60,6 +60,14 @@ class Trouble:
     held_until: float = 0.0
 
 
+class Delay(NamedTuple, Generic[K]):
+    """A key and the moment at which it becomes ready; `order` keeps equal moments apart."""
+
+    due: float
+    order: int
+    key: K
+
+
 @dataclass(slots=True)
 class Counts:
     """What happened since the start; only ever grows."""
@@ -87,8 +95,8 @@ class Queue(Generic[K]):
     _getters: deque[asyncio.Future[None]] = field(default_factory=deque)
     _processing: dict[K, float] = field(default_factory=dict)  # key -> taken at
     _again: set[K] = field(default_factory=set)  # added while processing
-    _due: dict[K, float] = field(default_factory=dict)  # the delay in force for a key
-    _heap: list[tuple[float, int, K]] = field(default_factory=list)  # may hold delays replaced
+    _due: dict[K, Delay[K]] = field(default_factory=dict)  # the delay in force for a key
+    _heap: list[Delay[K]] = field(default_factory=list)  # those in force, and some replaced ones
     _order: itertools.count[int] = field(default_factory=itertools.count)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _idle: asyncio.Event = field(default_factory=asyncio.Event)  # nothing is processing
@@ -174,7 +182,7 @@ class Queue(Generic[K]):
         while True:
             self._changed.clear()
             self._release(_now())
-            wait = self._heap[0][0] - _now() if self._heap else None
+            wait = self._heap[0].due - _now() if self._heap else None
             try:
                 async with asyncio.timeout(wait):
                     await self._changed.wait()
@@ -234,22 +242,22 @@ class Queue(Generic[K]):
         self._wake_one()
 
     def _delay_until(self, key: K, due: float) -> None:
-        self._due[key] = due
-        heapq.heappush(self._heap, (due, next(self._order), key))
+        delay = Delay(due, next(self._order), key)
+        self._due[key] = delay
+        heapq.heappush(self._heap, delay)
         if len(self._heap) > 2 * len(self._due) + 64:  # mostly delays that were replaced
-            self._heap = [entry for entry in self._heap if not self._stale(entry)]
+            self._heap = [each for each in self._heap if not self._stale(each)]
             heapq.heapify(self._heap)
         self._changed.set()
 
     def _release(self, now: float) -> None:
-        while self._heap and (self._heap[0][0] <= now or self._stale(self._heap[0])):
-            entry = heapq.heappop(self._heap)
-            if not self._stale(entry):
-                self._make_ready(entry[2])
+        while self._heap and (self._heap[0].due <= now or self._stale(self._heap[0])):
+            delay = heapq.heappop(self._heap)
+            if not self._stale(delay):
+                self._make_ready(delay.key)
 
-    def _stale(self, entry: tuple[float, int, K]) -> bool:
-        due, _, key = entry
-        return self._due.get(key) != due
+    def _stale(self, delay: Delay[K]) -> bool:
+        return self._due.get(delay.key) is not delay
 
     def _wake_one(self) -> None:
         while self._getters:
