@@ -1,0 +1,81 @@
+"""
+Prometheus as a part: what it scrapes, and how often.
+
+The interval is short, so that a story of minutes on a cluster takes seconds here. Knows no metric.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sandbox.builds import PROMETHEUS_SERVER
+from sandbox.part import Part, answers
+from sandbox.world import World
+
+SCRAPE_SECONDS = 2
+
+
+def render_configuration(targets: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
+    """
+    Return Prometheus' configuration.
+
+    Args:
+        targets: By job: the address (host:port) and the path of its metrics.
+    """
+    return {
+        "global": {
+            "scrape_interval": f"{SCRAPE_SECONDS}s",
+            "scrape_timeout": f"{SCRAPE_SECONDS}s",
+            "evaluation_interval": f"{SCRAPE_SECONDS}s",
+        },
+        "scrape_configs": [
+            {
+                "job_name": job,
+                "metrics_path": path,
+                "static_configs": [{"targets": [address]}],
+            }
+            for job, (address, path) in targets.items()
+        ],
+    }
+
+
+def _configuration_file(world: World) -> Path:
+    return world.data / "prometheus" / "prometheus.yaml"
+
+
+def _before(world: World) -> None:
+    targets = {
+        "envoy": (f"127.0.0.1:{world.ports['envoy-admin']}", "/stats/prometheus"),
+        "headgate": (f"127.0.0.1:{world.ports['headgate']}", "/metrics"),
+        "prometheus": (f"127.0.0.1:{world.ports['prometheus']}", "/metrics"),
+    }
+    file = _configuration_file(world)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(yaml.safe_dump(render_configuration(targets), sort_keys=False))
+
+
+def _command(world: World) -> Sequence[str]:
+    return [
+        str(world.places["prometheus"] / "prometheus"),
+        f"--config.file={_configuration_file(world)}",
+        f"--storage.tsdb.path={world.data / 'prometheus' / 'tsdb'}",
+        "--storage.tsdb.retention.time=1d",
+        f"--web.listen-address=127.0.0.1:{world.ports['prometheus']}",
+        # Otherwise the first scrape comes only after five seconds.
+        "--scrape.discovery-reload-interval=250ms",
+        "--log.level=warn",
+    ]
+
+
+PART = Part(
+    name="prometheus",
+    command=_command,
+    is_ready=lambda world: answers(world.url("prometheus", "/-/ready")),
+    address=lambda world: world.url("prometheus"),
+    recipes=(PROMETHEUS_SERVER,),
+    before=_before,
+)
