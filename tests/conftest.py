@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,10 @@ import pytest
 
 if TYPE_CHECKING:
     from tests.apiserver import ApiServer
+
+# The looptime plugin asks for the main thread's event loop before there is one. asyncio would make
+# one that nobody closes, and some later test would fail for it; once told of none, it does not.
+asyncio.set_event_loop(None)
 
 
 @pytest.fixture(scope="session")

@@ -245,6 +245,11 @@ class Load:
         self.report = report
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def pid(self) -> int | None:
+        """The client's process; None while there is none."""
+        return self._process.pid if self._process else None
+
     def start(self) -> None:
         """Begin to send; returns at once."""
         self.report.parent.mkdir(parents=True, exist_ok=True)
