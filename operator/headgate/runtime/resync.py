@@ -123,8 +123,9 @@ class Resync:
         return missed
 
     async def _wake_slowly(self, names: Iterable[Name]) -> None:
-        queue = sorted(names)
-        batches = [queue[index : index + BATCH] for index in range(0, len(queue), BATCH)]
+        """Wake all within half a period, which it takes in any case."""
+        line = sorted(names)
+        batches = [line[index : index + BATCH] for index in range(0, len(line), BATCH)] or [[]]
         for batch in batches:
             for name in batch:
                 self.wake(name)
