@@ -21,6 +21,7 @@ from pathlib import Path
 from sandbox import parts as table
 from sandbox.builds import build
 from sandbox.cache import MissingError, locked
+from sandbox.gitsync import SyncError, request_sync
 from sandbox.part import Part
 from sandbox.paths import world_directory
 from sandbox.processes import kill_group, last_lines, wait_until
@@ -159,6 +160,20 @@ def show_logs(given: argparse.Namespace) -> int:
     return 0
 
 
+def sync(given: argparse.Namespace) -> int:
+    """Apply `main` of the repository now, changed or not, and print what kubectl said."""
+    world = load_world(given.world)
+    if not is_claimed(world.run):
+        print(f"the world {world.name!r} is not up", file=sys.stderr)
+        return 1
+    try:
+        print(request_sync(world).message)
+    except SyncError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
 def build_all(given: argparse.Namespace) -> int:
     """Build every program and environment, and start nothing."""
     for name, place in _build(table.select(given.without)).items():
@@ -199,6 +214,8 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     command.add_argument("part", nargs="?")
     command.add_argument("--lines", "-n", type=int, default=40)
     command.set_defaults(run=show_logs)
+    command = commands.add_parser("sync", help="apply the Git repository once more, and wait")
+    command.set_defaults(run=sync)
     command = commands.add_parser("build", help="build only", parents=[without])
     command.set_defaults(run=build_all)
     command = commands.add_parser("supervise", parents=[without, lifetime])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from sandbox import cluster, dataplane, kserve, prometheus
+from sandbox import cluster, dataplane, gitsync, headgate, kserve, prometheus
 from sandbox.builds import Recipe
 from sandbox.part import Part
 
@@ -18,6 +18,8 @@ ALL: tuple[Part, ...] = (
     dataplane.GATEWAY_PART,
     dataplane.NODE_PART,
     prometheus.PART,
+    gitsync.PART,
+    headgate.PART,
 )
 
 

@@ -1,0 +1,127 @@
+"""
+The operator as a part: the real process from the built wheel, with the rights of `manifests/`.
+
+Never as administrator: its kubeconfig holds one token of its ServiceAccount. It is started again
+when it ends, as a kubelet would.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import yaml
+
+from sandbox.builds import Recipe, install, make_environment
+from sandbox.cache import MissingError, tree
+from sandbox.part import Part, answers
+from sandbox.paths import ROOT
+from sandbox.world import World
+
+NAMESPACE, SERVICE_ACCOUNT = "headgate-system", "headgate"
+
+_MANIFESTS = ROOT / "manifests" / "overlays" / "sandbox"
+_REQUIREMENTS = ROOT / "requirements" / "run.txt"
+_TOKEN_LIFETIME = "48h"
+
+
+def _inputs() -> Sequence[str | bytes]:
+    files = [ROOT / name for name in ("pyproject.toml", "README.md", "LICENSE")]
+    project = [file.read_bytes() for file in files]
+    return [sys.version, _REQUIREMENTS.read_bytes(), *project, *tree(ROOT / "operator", "*")]
+
+
+def _make(folder: Path) -> None:
+    make_environment(folder, _REQUIREMENTS, "headgate")
+    with tempfile.TemporaryDirectory() as wheels:
+        build_wheel(Path(wheels))
+        wheel = next(Path(wheels).glob("*.whl"))
+        install(folder, ["--no-deps", str(wheel)], "headgate")
+
+
+def build_wheel(folder: Path) -> None:
+    """
+    Build the project's wheel into `folder`, by uv or pip.
+
+    Raises:
+        MissingError: It cannot be built.
+    """
+    uv = shutil.which("uv")
+    by_uv = [uv or "uv", "build", "--quiet", "--wheel", "--out-dir", str(folder), str(ROOT)]
+    by_pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
+    command = by_uv if uv else [*by_pip, "--wheel-dir", str(folder), str(ROOT)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise MissingError(f"the wheel cannot be built:\n{done.stderr}")
+
+
+HEADGATE = Recipe(
+    "headgate",
+    "Headgate's wheel and its environment",
+    _inputs,
+    _make,
+    movable=False,
+)
+
+
+def render_login(administrator: Mapping[str, object], token: str) -> dict[str, object]:
+    """Return a kubeconfig for the same cluster that holds only `token`."""
+    user = "headgate"
+    context = {"name": user, "context": {"cluster": "headgate-sandbox", "user": user}}
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": administrator["clusters"],
+        "users": [{"name": user, "user": {"token": token}}],
+        "contexts": [context],
+        "current-context": user,
+    }
+
+
+def _login(world: World) -> Path:
+    return world.data / "headgate" / "kubeconfig"
+
+
+def _before(world: World) -> None:
+    control_plane = world.control_plane
+    control_plane.apply("-k", str(_MANIFESTS))
+    control_plane.wait_until_established()
+    words = ("create", "token", SERVICE_ACCOUNT, "-n", NAMESPACE, "--duration", _TOKEN_LIFETIME)
+    token = control_plane.kubectl(*words).strip()
+    administrator = yaml.safe_load(world.kubeconfig.read_text())
+    file = _login(world)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch(mode=0o600)
+    file.write_text(yaml.safe_dump(render_login(administrator, token)))
+
+
+def _environment(world: World) -> Mapping[str, str]:
+    ours = {key: value for key, value in os.environ.items() if not key.startswith("HEADGATE_")}
+    # The wheel alone, not the sources that this process may have been started from.
+    ours.pop("PYTHONPATH", None)
+    return {
+        **ours,
+        "HEADGATE_KUBECONFIG": str(_login(world)),
+        "HEADGATE_PROMETHEUS_URL": world.url("prometheus"),
+        "HEADGATE_PROBE_PROXY": world.url("services"),
+        "HEADGATE_HTTP_HOST": "127.0.0.1",
+        "HEADGATE_HTTP_PORT": str(world.ports["headgate"]),
+    }
+
+
+PART = Part(
+    name="headgate",
+    command=lambda world: [str(world.places["headgate"] / "bin" / "headgate"), "operator"],
+    is_ready=lambda world: answers(world.url("headgate", "/readyz")),
+    address=lambda world: world.url("headgate"),
+    needs=("control-plane", "kserve", "gateway", "prometheus"),
+    recipes=(HEADGATE,),
+    before=_before,
+    environment=_environment,
+    restarts=True,
+)
