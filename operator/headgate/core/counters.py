@@ -110,8 +110,11 @@ def difference(series: Sequence[Series], cursors: Cursors, since: datetime) -> D
     blocks: list[Block] = []
     used = dict(cursors)
     seen: dict[Arm, datetime] = {}
+    # an instance without a cursor may have had one: what is that old was counted, or is lost
+    newest = max(cursors.values(), default=since + MAX_GAP)
     for instance, own in instances.items():
-        counters = [_Counter.of(one, max(since, cursors.get(instance, since))) for one in own]
+        start = max(since, cursors.get(instance, newest - MAX_GAP))
+        counters = [_Counter.of(one, start) for one in own]
         for before, at in _pairs(counters, cursors.get(instance)):
             used[instance] = at
             _see(seen, counters, at)

@@ -163,7 +163,8 @@ class Tests:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known about a rollout so far. Nothing scraped before `since` counts from here on.
+    """What is known about a rollout so far. Nothing scraped before `since` counts from here on,
+    nor before `counted_until`, where the counting under earlier routes ended.
 
     `canary_requests` counts from the beginning, with or without a control. Times are scrape times.
     `edges` are the latency buckets' upper bounds, fixed by the first block; `shape_known` is what
@@ -173,6 +174,7 @@ class Evidence:
     settings: Settings
     begun_at: datetime
     since: datetime
+    counted_until: datetime
     cursors: tuple[tuple[str, datetime], ...]
     stable_as_of: datetime | None
     canary_as_of: datetime | None
@@ -254,6 +256,7 @@ def begin(settings: Settings, at: datetime) -> Evidence:
         settings=settings,
         begun_at=at,
         since=at,
+        counted_until=at,
         cursors=(),
         stable_as_of=None,
         canary_as_of=None,
@@ -277,6 +280,7 @@ def rebase(evidence: Evidence, since: datetime) -> Evidence:
     return replace(
         evidence,
         since=since,
+        counted_until=max([evidence.counted_until, *(at for _, at in evidence.cursors)]),
         cursors=(),
         first_canary_request_after_rebase_at=None,
         errors=replace(evidence.errors, waiting=Tally()),
@@ -291,7 +295,8 @@ def fold(evidence: Evidence, series: Sequence[Series]) -> Evidence:
     samples at any scrape time and folding in two goes, with the state stored between, gives the
     same evidence as one go.
     """
-    found = difference(series, dict(evidence.cursors), evidence.since)
+    start = max(evidence.since, evidence.counted_until)
+    found = difference(series, dict(evidence.cursors), start)
     for block in found.blocks:
         evidence = _absorb(evidence, block)
     return replace(
