@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +13,7 @@ from pydantic import Field
 
 from headgate.api import crds
 from headgate.api.shape import Kind, Metadata, Shape
-from headgate.cli.crds import render
+from headgate.cli.crds import add_arguments, render, run
 
 FOLDER = Path(__file__).parents[2] / "crds"
 CLIENT_SIDE_APPLY = 256 * 1024
@@ -46,12 +47,18 @@ def test_the_verb_prints_all_of_them() -> None:
     assert printed == [crds.render(kind) for kind in crds.KINDS]
 
 
-def test_the_files_are_what_the_verb_prints_byte_for_byte() -> None:
-    """Regenerating makes no noise in a diff."""
-    files = "".join(
-        "---\n" + (FOLDER / f"{kind.plural}.yaml").read_text("utf-8") for kind in crds.KINDS
-    )
-    assert render() == files
+def test_the_files_are_what_the_verb_writes_byte_for_byte(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Regenerating by `headgate crds --directory crds` makes no noise in a diff."""
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    assert run(parser.parse_args(["--directory", str(tmp_path)])) == 0
+    written = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert written == {path.name: path.read_bytes() for path in FOLDER.glob("*.yaml")}
+    assert capsys.readouterr().out == ""
+    assert run(parser.parse_args([])) == 0
+    assert capsys.readouterr().out == render()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -115,7 +115,10 @@ class SignalReport(Report):
     stable: Arm
     """Counts of the stable revision over the same time."""
     difference_points: Number | None = None
-    """Share of bad requests of the canary minus that of stable, in percentage points; absent without a stable arm."""
+    """
+    Share of bad requests of the canary minus that of stable, in percentage points; absent without
+    a stable arm.
+    """
     evidence: Number
     """E-value for harm: 1 is none, and the larger the more."""
     threshold: Number

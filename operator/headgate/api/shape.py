@@ -20,7 +20,6 @@ from .quantities import Moment
 
 GROUP = "headgate.dev"
 VERSION = "v1alpha1"
-API_VERSION = "headgate.dev/v1alpha1"
 
 
 class Shape(BaseModel):

@@ -6,30 +6,42 @@ It must not talk to a cluster: `headgate crds | kubectl apply --server-side -f -
 
 import argparse
 import sys
+from pathlib import Path
 
 import yaml
 
 from headgate.api import crds
+from headgate.api.shape import Kind
 
 HELP = "print the CustomResourceDefinitions as YAML"
 
 
 def render() -> str:
     """Return all CustomResourceDefinitions as one YAML stream, in an order that never changes."""
-    return yaml.safe_dump_all(
-        [crds.render(kind) for kind in crds.KINDS],
-        width=100,
-        explicit_start=True,
-        allow_unicode=True,
-    )
+    return "".join(f"---\n{render_one(kind)}" for kind in crds.KINDS)
+
+
+def render_one(kind: Kind) -> str:
+    """Return one CustomResourceDefinition as a YAML document with sorted keys."""
+    return yaml.safe_dump(crds.render(kind), width=100, allow_unicode=True)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Set the verb's help; it has no arguments of its own."""
+    """Add the verb's arguments."""
     parser.description = HELP
+    parser.add_argument(
+        "--directory",
+        type=Path,
+        metavar="FOLDER",
+        help="write one file a kind into this folder instead of printing",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the stream; returns 0."""
-    sys.stdout.write(render())
+    """Print the stream, or write the files; returns 0."""
+    if args.directory is None:
+        sys.stdout.write(render())
+        return 0
+    for kind in crds.KINDS:
+        (args.directory / f"{kind.plural}.yaml").write_text(render_one(kind), encoding="utf-8")
     return 0
