@@ -1,5 +1,5 @@
 """
-The gateway and the node agent as parts, and the one Gateway that a world has.
+The gateway and the node agent as parts, and what each brings: the one Gateway, the model store.
 
 Their work is in `gateway` and `node`; here is only how they are started.
 """
@@ -13,7 +13,9 @@ from pathlib import Path
 
 import yaml
 
+from sandbox import modelstore
 from sandbox.builds import MODEL_SERVER
+from sandbox.modelfiles import MODELS
 from sandbox.part import Part, answers
 from sandbox.world import World
 
@@ -106,5 +108,6 @@ NODE_PART = Part(
     is_ready=_nodes_are_ready,
     address=lambda world: str(pod_directory(world) / "pods"),
     needs=("control-plane",),
-    recipes=(MODEL_SERVER,),
+    recipes=(MODEL_SERVER, MODELS),
+    after=modelstore.deploy_store,
 )
