@@ -69,3 +69,22 @@ async def stop(child: Process, grace_seconds: float) -> int:
     # Whatever the child left behind in its group goes with it.
     send(child, signal.SIGKILL)
     return code
+
+
+def kill_strays(mark: str) -> int:
+    """
+    Kill processes that an earlier run of a part left behind; return how many.
+
+    The kernel ends the children of a part that dies, not what those started themselves. `mark` is
+    an entry NAME=VALUE of their environment that nobody else has.
+    """
+    wanted = mark.encode()
+    killed = 0
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdecimal() or int(folder.name) == os.getpid():
+            continue
+        with contextlib.suppress(OSError):
+            if wanted in (folder / "environ").read_bytes().split(b"\0"):
+                os.kill(int(folder.name), signal.SIGKILL)
+                killed += 1
+    return killed

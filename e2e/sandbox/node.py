@@ -23,11 +23,12 @@ from pathlib import Path
 
 import aiohttp
 
+from sandbox import children
 from sandbox.addresses import LocalPorts, PodIPs
 from sandbox.images import Interpreter
 from sandbox.kube import STRATEGIC, Json, Kube, KubeError, read_kubeconfig
 from sandbox.kubewatch import Key, Mirror
-from sandbox.pods import HOST_IP, PodRunner, Surroundings, delete_now
+from sandbox.pods import HOST_IP, MARK, PodRunner, Surroundings, delete_now
 from sandbox.podstatus import render_time
 
 log = logging.getLogger(__name__)
@@ -303,6 +304,8 @@ def read_settings(argv: list[str]) -> Settings:
 async def serve(settings: Settings) -> None:
     """Run the agent until SIGTERM or SIGINT."""
     settings.state_dir.mkdir(parents=True, exist_ok=True)
+    if killed := children.kill_strays(f"{MARK}={settings.state_dir}"):
+        log.warning("killed %d processes of an earlier agent", killed)
     loop = asyncio.get_running_loop()
     login = read_kubeconfig(settings.kubeconfig)
     async with Kube(login, "sandbox-node") as kube, aiohttp.ClientSession() as session:

@@ -42,6 +42,8 @@ from sandbox.volumes import Missing, Sources, Volumes, read_variables
 log = logging.getLogger(__name__)
 
 HOST_IP = "127.0.0.1"
+MARK = "SANDBOX_NODE_STATE"
+"""The variable by which a node agent knows the processes of an earlier one."""
 _RETRY_SECONDS = 0.5
 _REFRESH_SECONDS = 30.0
 
@@ -285,6 +287,7 @@ class PodRunner:
             "LANG": "C.UTF-8",
             "PYTHONPATH": str(SOURCES.parent),
             "PYTHONUNBUFFERED": "1",
+            MARK: str(self._around.state_dir),
             "HOSTNAME": self.pod["metadata"]["name"],
             "KUBERNETES_SERVICE_HOST": host,
             "KUBERNETES_SERVICE_PORT": port,

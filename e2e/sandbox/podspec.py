@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from sandbox.images import Image, find_image
@@ -73,7 +74,7 @@ def _probed_ports(container: Json) -> Iterable[int]:
 
 def _flagged_ports(container: Json) -> Iterable[int]:
     arguments = [*(container.get("command") or ()), *(container.get("args") or ())]
-    for flag, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for flag, following in pairwise([*arguments, ""]):
         if matched := _PORT_FLAG.fullmatch(flag):
             value = matched[2] or following
             if value.isdecimal():

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,12 +75,13 @@ async def follow(
     `said` gets an answer each time it has been heard often enough in a row to count, as long as
     that goes on.
     """
+    clock = asyncio.get_running_loop().time
     await asyncio.sleep(timing.initial_delay)
     passed_once = False
     row, row_passed = 0, False
     counted_at = float("-inf")
     while True:
-        asked_at = time.monotonic()
+        asked_at = clock()
         answer = await ask()
         passed_once = passed_once or answer.passed
         is_due = asked_at - counted_at >= timing.period - 0.001
@@ -93,7 +93,7 @@ async def follow(
             if row >= enough and not said(answer):
                 return
         pause = timing.period if passed_once else min(timing.period, _EAGER_SECONDS)
-        await asyncio.sleep(max(asked_at + pause - time.monotonic(), 0))
+        await asyncio.sleep(max(asked_at + pause - clock(), 0))
 
 
 async def ask(probe: Json, subject: Subject, session: aiohttp.ClientSession) -> Answer:
