@@ -104,6 +104,7 @@ async def run(settings: Settings, parts: Parts, telemetry: Telemetry, stop: asyn
         queue.add(Key(*name))
 
     async def shut_down() -> None:
+        stop.set()  # Kopf leaves a task behind that waits for it, and would wait 5 s for that task
         health.not_ready("stopping")
         cut = await workers.stop(settings.shutdown_grace)
         if cut:
