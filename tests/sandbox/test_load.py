@@ -10,6 +10,7 @@ import math
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -37,6 +38,7 @@ from sandbox.counts import (
     total,
 )
 from sandbox.load import Client, Load, LoadFailedError, Plan, arrivals, judge
+from sandbox.paths import SOURCES
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -345,6 +347,42 @@ async def test_a_client_that_died_gives_no_numbers(tmp_path: Path) -> None:
 
         with pytest.raises(LoadFailedError, match="ended with -9"):
             await asyncio.to_thread(users.stop)
+
+
+async def test_a_client_ends_with_whoever_started_it(tmp_path: Path) -> None:
+    """When the starter is killed, users stop coming: nothing is left running."""
+    starter = """
+import sys, time
+from pathlib import Path
+from sandbox.load import Load, Plan
+users = Load(Plan(sys.argv[1], "fraud.example.com", "fraud", 20, 60), Path(sys.argv[2]))
+users.start()
+print(users.pid, flush=True)
+time.sleep(60)
+"""
+    report = tmp_path / "load.jsonl"
+    async with serving(good) as url:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", starter, url, str(report)),
+            stdout=asyncio.subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(SOURCES.parent)},
+        )
+        assert process.stdout is not None
+        client = int(await process.stdout.readline())
+        await until(lambda: total(read_report(report)).ended > 0)
+        process.kill()
+        await process.wait()
+
+        # An orphan's new parent may be slow to collect it: ended is ended.
+        await until(lambda: not _is_running(client))
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
 
 
 def test_a_line_that_is_being_written_waits_for_its_end(tmp_path: Path) -> None:
