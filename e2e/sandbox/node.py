@@ -28,6 +28,7 @@ from sandbox.addresses import LocalPorts, PodIPs
 from sandbox.images import Interpreter
 from sandbox.kube import STRATEGIC, Json, Kube, KubeError, read_kubeconfig
 from sandbox.kubewatch import Key, Mirror
+from sandbox.podlogs import Identity, serve_logs
 from sandbox.pods import HOST_IP, MARK, PodRunner, Surroundings, delete_now
 from sandbox.podstatus import render_time
 
@@ -69,6 +70,7 @@ class Settings:
     nodes: tuple[Node, ...]
     max_backoff: float
     drain: float
+    identity: Identity | None
 
 
 def read_node(text: str) -> Node:
@@ -103,8 +105,8 @@ def render_node(node: Node) -> Json:
     }
 
 
-def render_node_status(node: Node, now: datetime) -> Json:
-    """Return the status that makes the scheduler use a node."""
+def render_node_status(node: Node, now: datetime, logs_port: int) -> Json:
+    """Return the status that makes the scheduler use a node; `logs_port` 0: no logs are served."""
     capacity = {"pods": "500", "ephemeral-storage": "100Gi", **node.capacity}
     moment = render_time(now)
     pressures = ("MemoryPressure", "DiskPressure", "PIDPressure")
@@ -112,10 +114,9 @@ def render_node_status(node: Node, now: datetime) -> Json:
     return {
         "capacity": capacity,
         "allocatable": capacity,
-        "addresses": [
-            {"type": "InternalIP", "address": HOST_IP},
-            {"type": "Hostname", "address": node.name},
-        ],
+        # No host name: the API server would prefer it, and no DNS knows it.
+        "addresses": [{"type": "InternalIP", "address": HOST_IP}],
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": logs_port}} if logs_port else {},
         "conditions": [
             {
                 "type": kind,
@@ -147,6 +148,7 @@ class Agent:
     def __init__(self, settings: Settings, kube: Kube, session: aiohttp.ClientSession) -> None:
         self._settings = settings
         self._kube = kube
+        self._logs_port = 0
         self._around = Surroundings(
             kube=kube,
             session=session,
@@ -175,6 +177,10 @@ class Agent:
 
     async def run(self) -> None:
         """Run nodes and pods until cancelled, then end all processes."""
+        logs = None
+        if self._settings.identity is not None:
+            folder = self._settings.state_dir / "pods"
+            logs, self._logs_port = await serve_logs(self._settings.identity, folder)
         try:
             async with asyncio.TaskGroup() as tasks:
                 for node in self._settings.nodes:
@@ -183,6 +189,8 @@ class Agent:
                     tasks.create_task(self._mirrors[node.name].run())
                 log.info("nodes %s are ready", ", ".join(n.name for n in self._settings.nodes))
         finally:
+            if logs is not None:
+                await logs.cleanup()
             await asyncio.gather(
                 *(runner.end(grace_seconds=2.0) for runner in self._runners.values()),
                 *self._leaving,
@@ -202,7 +210,7 @@ class Agent:
                     path,
                     {"metadata": {"labels": wanted["metadata"]["labels"]}, "spec": wanted["spec"]},
                 )
-                status = render_node_status(node, datetime.now(UTC))
+                status = render_node_status(node, datetime.now(UTC), self._logs_port)
                 await self._kube.patch(f"{path}/status", {"status": status}, STRATEGIC)
                 return
             except KubeError as error:
@@ -286,9 +294,15 @@ def read_settings(argv: list[str]) -> Settings:
     add("--service-proxy", default="", help="URL of the HTTP proxy that knows all Services")
     add("--model-python", type=Path, default=Path(sys.executable), help="of the model servers")
     add("--node", action="append", type=read_node, help="JSON; replaces the two usual nodes")
-    add("--max-backoff", type=float, default=300.0, help="longest wait before a restart, seconds")
+    add("--max-backoff", type=float, default=10.0, help="longest wait before a restart, seconds")
     add("--drain", type=float, default=2.0, help="seconds a pod serves on while it is deleted")
+    add("--tls-cert", type=Path, help="serve `kubectl logs` with this certificate")
+    add("--tls-key", type=Path, help="its key")
+    add("--client-ca", type=Path, help="who signs the API server's client certificate")
     given = parser.parse_args(argv)
+    files = (given.tls_cert, given.tls_key, given.client_ca)
+    if any(files) and not all(files):
+        parser.error("--tls-cert, --tls-key and --client-ca belong together")
     return Settings(
         kubeconfig=given.kubeconfig,
         state_dir=given.state_dir.absolute(),
@@ -298,6 +312,7 @@ def read_settings(argv: list[str]) -> Settings:
         nodes=tuple(given.node or NODES),
         max_backoff=given.max_backoff,
         drain=given.drain,
+        identity=Identity(*files) if all(files) else None,
     )
 
 

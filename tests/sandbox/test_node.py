@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import ssl
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -13,11 +14,13 @@ from typing import Any
 
 import aiohttp
 import pytest
+from tests.adapters.servers import make_certificate
 from tests.sandbox.fakeapi import FakeApi, serving
 from tests.sandbox.waiting import until
 
 from sandbox.kube import Kube, Login
 from sandbox.node import NODES, Agent, Node, Settings, read_node
+from sandbox.podlogs import Identity
 
 Json = dict[str, Any]
 PODS = "/api/v1/namespaces/models/pods"
@@ -27,8 +30,9 @@ SLEEP = ["python", "-c", "import time; time.sleep(600)"]
 class Cluster:
     """A fake API server with a node agent; `start` and `stop` are the agent's."""
 
-    def __init__(self, api: FakeApi, state_dir: Path) -> None:
+    def __init__(self, api: FakeApi, state_dir: Path, identity: Identity | None = None) -> None:
         self.api = api
+        self.identity = identity
         self.state_dir = state_dir
         self._task: asyncio.Task[None] | None = None
 
@@ -44,6 +48,7 @@ class Cluster:
             nodes=NODES,
             max_backoff=0.2,
             drain=0.1,
+            identity=self.identity,
         )
         login = Login(self.api.url, None, "")
         async with Kube(login, "test") as kube, aiohttp.ClientSession() as session:
@@ -380,6 +385,28 @@ async def test_pods_die_with_an_agent_that_is_killed(tmp_path: Path) -> None:
         agent.send_signal(signal.SIGKILL)
         await agent.wait()
         await until(lambda: not is_alive(process))
+
+
+async def test_logs_are_served_to_the_api_server_only(tmp_path: Path) -> None:
+    """The node says where logs are; a client with the cluster's certificate reads them."""
+    certificate, key = make_certificate(tmp_path, "cluster")
+    async with serving() as api, aiohttp.ClientSession() as session:
+        cluster = Cluster(api, tmp_path, Identity(certificate, key, certificate))
+        cluster.start()
+        try:
+            await cluster.run_pod(python("print(*range(9), sep='\\n')"), restartPolicy="Never")
+            await becomes(lambda: cluster.status().get("phase"), "Succeeded")
+            node = api.objects["/api/v1/nodes/cpu-0"]["status"]
+            port = node["daemonEndpoints"]["kubeletEndpoint"]["Port"]
+            url = f"https://127.0.0.1:{port}/containerLogs/models/p/main?tailLines=2"
+            tls = ssl.create_default_context(cafile=str(certificate))
+            with pytest.raises((aiohttp.ClientError, OSError)):
+                await session.get(url, ssl=tls)
+            tls.load_cert_chain(certificate, key)
+            async with session.get(url, ssl=tls) as response:
+                assert await response.text() == "7\n8\n"
+        finally:
+            await cluster.stop()
 
 
 def render_kubeconfig(url: str) -> Json:
