@@ -10,7 +10,8 @@ JSON of the tree is applied; a kustomization in it is not followed. Knows no kin
 from __future__ import annotations
 
 import argparse
-import io
+import base64
+import hashlib
 import json
 import logging
 import os
@@ -18,7 +19,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tarfile
 import time
 import uuid
 from collections.abc import Sequence
@@ -35,10 +35,58 @@ log = logging.getLogger(__name__)
 
 NAMESPACE = "gitsync"
 FIELD_MANAGER = "gitsync"
-_APPLY_SET = "configmaps/models"
+_GROUP = "sandbox.headgate.dev"
+_APPLY_SET = f"repositories.{_GROUP}/models"
+
+# What an ApplySet's parent must be, when its members are in many namespaces: cluster-scoped. Of a
+# parent in a namespace kubectl demands that all members are there too.
+_PARENT_CRD = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {
+        "name": f"repositories.{_GROUP}",
+        "labels": {"applyset.kubernetes.io/is-parent-type": "true"},
+    },
+    "spec": {
+        "group": _GROUP,
+        "scope": "Cluster",
+        "names": {"kind": "Repository", "plural": "repositories", "singular": "repository"},
+        "versions": [
+            {
+                "name": "v1",
+                "served": True,
+                "storage": True,
+                "schema": {"openAPIV3Schema": {"type": "object"}},
+            }
+        ],
+    },
+}
+_NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
 _POLL_SECONDS = 0.5
 _RETRY_SECONDS = 5.0
 _SYNC_SECONDS = 60.0
+
+
+def render_parent(name: str) -> dict[str, object]:
+    """
+    Return a new, empty parent of an ApplySet; kubectl makes one by itself only in a namespace.
+
+    Source: the ApplySet specification, KEP-3659: its id is a hash of name, namespace, kind, group.
+    """
+    identity = hashlib.sha256(f"{name}..Repository.{_GROUP}".encode()).digest()
+    encoded = base64.urlsafe_b64encode(identity).rstrip(b"=").decode()
+    return {
+        "apiVersion": f"{_GROUP}/v1",
+        "kind": "Repository",
+        "metadata": {
+            "name": name,
+            "labels": {"applyset.kubernetes.io/id": f"applyset-{encoded}-v1"},
+            "annotations": {
+                "applyset.kubernetes.io/tooling": "kubectl/v1",
+                "applyset.kubernetes.io/contains-group-kinds": "",
+            },
+        },
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +185,10 @@ class Syncer:
         if not commit:
             return Sync(request, "", True, "nothing to apply")
         tree = self._world.data / "gitsync" / "tree"
-        export(self._world.models, commit, tree)
+        try:
+            export(self._world.models, commit, tree)
+        except subprocess.CalledProcessError as error:
+            return Sync(request, commit, False, f"{commit[:12]} cannot be checked out: {error}")
         # A set without members could not be applied, so a repository could never become empty.
         (tree / ".synced.yaml").write_text(yaml.safe_dump(render_marker(commit)))
         done = self._apply(tree)
@@ -148,7 +199,7 @@ class Syncer:
         return subprocess.run(
             [
                 *self._world.control_plane.kubectl_command(),
-                *("--kubeconfig", str(_login(self._world)), "apply", "--server-side"),
+                *("--kubeconfig", str(self._world.kubeconfig), "apply", "--server-side"),
                 *("--force-conflicts", "--field-manager", FIELD_MANAGER),
                 *("--prune", "--applyset", _APPLY_SET, "--recursive", "--filename", str(tree)),
             ],
@@ -177,12 +228,12 @@ def read_commit(repository: Path) -> str:
 
 def export(repository: Path, commit: str, target: Path) -> None:
     """Make `target` hold the files of `commit` and nothing else."""
-    command = ["git", "--git-dir", str(repository), "archive", "--format=tar", commit]
-    archive = subprocess.run(command, capture_output=True, check=True).stdout
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
-        files.extractall(target, filter="data")
+    git = ["git", "--git-dir", str(repository), "--work-tree", str(target)]
+    own_index = {**os.environ, "GIT_INDEX_FILE": str(target.with_name(target.name + ".index"))}
+    for step in (["read-tree", commit], ["checkout-index", "--all"]):
+        subprocess.run([*git, *step], cwd=target, env=own_index, check=True)
 
 
 def make_repository(repository: Path) -> None:
@@ -192,22 +243,16 @@ def make_repository(repository: Path) -> None:
         subprocess.run(command, check=True)
 
 
-def _login(world: World) -> Path:
-    return world.data / "gitsync" / "kubeconfig"
-
-
 def _before(world: World) -> None:
     make_repository(world.models)
     _result_file(world).unlink(missing_ok=True)
-    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
-    world.control_plane.apply("-f", "-", stdin=yaml.safe_dump(namespace))
-    # The namespace of the set comes with the login: as a flag it would be demanded of all members.
-    login = yaml.safe_load(world.kubeconfig.read_text())
-    for context in login["contexts"]:
-        context["context"]["namespace"] = NAMESPACE
-    _login(world).parent.mkdir(parents=True, exist_ok=True)
-    _login(world).touch(mode=0o600)
-    _login(world).write_text(yaml.safe_dump(login))
+    control_plane = world.control_plane
+    control_plane.apply("-f", "-", stdin=yaml.safe_dump_all([_NAMESPACE, _PARENT_CRD]))
+    control_plane.wait_until_established()
+    # Only ever made, never applied again: its annotations are what kubectl knows of the members.
+    if not control_plane.kubectl("get", _APPLY_SET, "--ignore-not-found", "-o", "name"):
+        words = ("apply", "--server-side", "--field-manager=kubectl-applyset", "-f", "-")
+        control_plane.kubectl(*words, stdin=yaml.safe_dump(render_parent("models")))
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -227,6 +272,7 @@ PART = Part(
     address=lambda world: world.models.as_uri(),
     needs=("control-plane",),
     before=_before,
+    restarts=True,
 )
 
 
