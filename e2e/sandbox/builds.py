@@ -10,15 +10,14 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
 import sys
-import venv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sandbox.cache import Cache, MissingError, fingerprint, tree
-from sandbox.paths import ROOT, SOURCES, cache_root
+from sandbox.packages import make_environment
+from sandbox.paths import ROOT, SOURCES, cache_root, log_of_build
 from sandbox.toolchain import find_go, installed
 
 Report = Callable[[str], None]
@@ -86,13 +85,9 @@ def build(recipe: Recipe, report: Report) -> Path:
     return place(recipe.name, key, make)
 
 
-def _log(name: str) -> Path:
-    return cache_root() / "logs" / f"{name}.log"
-
-
 def _go_build(name: str, source: Path, package: str, target: Path, *flags: str) -> None:
     go = installed(find_go(), Cache(cache_root()))
-    go.run(["build", *flags, "-o", str(target), package], source, _log(name))
+    go.run(["build", *flags, "-o", str(target), package], source, log_of_build(name))
 
 
 def download(module: Module) -> Path:
@@ -105,7 +100,9 @@ def download(module: Module) -> Path:
     go = installed(find_go(), Cache(cache_root()))
     cache_root().mkdir(parents=True, exist_ok=True)
     name = f"{module.path}@{module.version}"
-    answer = json.loads(go.run(["mod", "download", "-json", name], cache_root(), _log("modules")))
+    answer = json.loads(
+        go.run(["mod", "download", "-json", name], cache_root(), log_of_build("modules"))
+    )
     if answer["Sum"] != module.checksum:
         raise MissingError(f"{name}: checksum {answer['Sum']}, wanted {module.checksum}")
     return Path(answer["Dir"])
@@ -168,31 +165,6 @@ def _copy(source: Path, target: Path) -> None:
 
 def _module_inputs(module: Module, *more: str) -> Callable[[], Sequence[str]]:
     return lambda: [find_go().version, module.path, module.version, module.checksum, *more]
-
-
-def make_environment(folder: Path, requirements: Path, name: str) -> None:
-    """
-    Make a virtual environment in `folder` with the hashed `requirements`, by uv or pip.
-
-    Raises:
-        MissingError: The packages cannot be installed.
-    """
-    venv.create(folder, with_pip=shutil.which("uv") is None, symlinks=True, clear=True)
-    install(folder, ["--require-hashes", "-r", str(requirements)], name)
-
-
-def install(environment: Path, arguments: Sequence[str], name: str) -> None:
-    """Install into `environment` by uv or pip; `name` is the log's."""
-    python = str(environment / "bin" / "python")
-    uv = shutil.which("uv")
-    command = [uv, "pip", "install", "--python", python] if uv else [python, "-m", "pip", "install"]
-    log = _log(name)
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as story:
-        done = subprocess.run([*command, *arguments], stdout=story, stderr=story, check=False)
-    if done.returncode:
-        ending = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-        raise MissingError(f"the packages of {name} cannot be installed, see {log}:\n{ending}")
 
 
 def _model_server_requirements() -> Path:

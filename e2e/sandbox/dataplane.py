@@ -74,12 +74,23 @@ def _listens(port: int) -> bool:
     return True
 
 
+def _certify_node(world: World) -> None:
+    world.control_plane.certificate(_node_certificate(world))
+
+
+def _node_certificate(world: World) -> Path:
+    return pod_directory(world) / "tls"
+
+
 def _node_command(world: World) -> Sequence[str]:
+    certificate = _node_certificate(world)
     return [
         *(sys.executable, "-m", "sandbox.node"),
         *("--kubeconfig", str(world.kubeconfig), "--state-dir", str(pod_directory(world))),
         *("--service-proxy", world.url("services")),
         *("--model-python", str(world.places["model-server"] / "bin" / "python")),
+        *("--tls-cert", str(certificate / "tls.crt"), "--tls-key", str(certificate / "tls.key")),
+        *("--client-ca", str(world.control_plane.authority)),
     ]
 
 
@@ -109,5 +120,6 @@ NODE_PART = Part(
     address=lambda world: str(pod_directory(world) / "pods"),
     needs=("control-plane",),
     recipes=(MODEL_SERVER, MODELS),
+    before=_certify_node,
     after=modelstore.deploy_store,
 )

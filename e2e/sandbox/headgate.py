@@ -8,8 +8,6 @@ when it ends, as a kubelet would.
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -17,8 +15,9 @@ from pathlib import Path
 
 import yaml
 
-from sandbox.builds import Recipe, install, make_environment
-from sandbox.cache import MissingError, tree
+from sandbox.builds import Recipe
+from sandbox.cache import tree
+from sandbox.packages import build_wheel, install, make_environment
 from sandbox.part import Part, answers
 from sandbox.paths import ROOT
 from sandbox.world import World
@@ -39,25 +38,8 @@ def _inputs() -> Sequence[str | bytes]:
 def _make(folder: Path) -> None:
     make_environment(folder, _REQUIREMENTS, "headgate")
     with tempfile.TemporaryDirectory() as wheels:
-        build_wheel(Path(wheels))
-        wheel = next(Path(wheels).glob("*.whl"))
-        install(folder, ["--no-deps", str(wheel)], "headgate")
-
-
-def build_wheel(folder: Path) -> None:
-    """
-    Build the project's wheel into `folder`, by uv or pip.
-
-    Raises:
-        MissingError: It cannot be built.
-    """
-    uv = shutil.which("uv")
-    by_uv = [uv or "uv", "build", "--quiet", "--wheel", "--out-dir", str(folder), str(ROOT)]
-    by_pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
-    command = by_uv if uv else [*by_pip, "--wheel-dir", str(folder), str(ROOT)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise MissingError(f"the wheel cannot be built:\n{done.stderr}")
+        wheel = build_wheel(Path(wheels))
+        install(str(folder / "bin" / "python"), ["--no-deps", str(wheel)], "headgate")
 
 
 HEADGATE = Recipe(

@@ -22,6 +22,11 @@ def cache_root() -> Path:
     return Path(base) / "headgate"
 
 
+def log_of_build(name: str) -> Path:
+    """Return the file that tells how `name` was built."""
+    return cache_root() / "logs" / f"{name}.log"
+
+
 def world_directory(name: str) -> Path:
     """Return the folder of the world `name`; `HEADGATE_SANDBOX` names one folder outright."""
     chosen = os.environ.get("HEADGATE_SANDBOX")

