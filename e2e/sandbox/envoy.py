@@ -49,6 +49,7 @@ class Envoy:
         self._written: dict[str, str] = {}
         self._clusters: dict[str, xds.Cluster] = {}
         self._last_use: dict[str, float] = {}
+        self._confirmed: set[str] = set()
         self._process: Process | None = None
         self._session: aiohttp.ClientSession | None = None
 
@@ -84,10 +85,11 @@ class Envoy:
         Raises:
             EnvoyFailed: Envoy did not take the new clusters; the routes stay as they were.
         """
-        before = set(self._clusters)
         self._write_clusters(config)
-        if wanted := {cluster.name for cluster in config.clusters} - before:
+        # What Envoy did not take in time the last time is waited for again.
+        if wanted := {cluster.name for cluster in config.clusters} - self._confirmed:
             await self._until(lambda: self._has_clusters(wanted), f"clusters {sorted(wanted)}")
+            self._confirmed |= wanted
         self._write_routes(config)
         now = time.monotonic()
         idle = [at for name, at in self._last_use.items() if self._is_unused(name, config)]
@@ -116,6 +118,7 @@ class Envoy:
         expired = [n for n, at in self._last_use.items() if now - at >= LINGER_SECONDS]
         for name in expired:
             del self._clusters[name], self._last_use[name]
+        self._confirmed.difference_update(expired)
         ordered = [self._clusters[name] for name in sorted(self._clusters)]
         self._write("cds.json", xds.render_clusters(ordered, str(self._folder)))
         for name in expired:

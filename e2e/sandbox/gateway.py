@@ -21,9 +21,10 @@ from pathlib import Path
 from sandbox.endpoints import read_services
 from sandbox.envoy import Envoy, EnvoyFailed, find_envoy
 from sandbox.gatewaystatus import write_statuses
-from sandbox.httproutes import Objects, Port, Translation, translate
+from sandbox.httproutes import Port, Translation, translate
 from sandbox.kube import Kube, KubeError, read_kubeconfig
 from sandbox.kubewatch import Mirror
+from sandbox.routerules import Objects
 
 log = logging.getLogger(__name__)
 

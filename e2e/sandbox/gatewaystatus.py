@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from sandbox.httproutes import ADDRESS, CONTROLLER, Condition, GatewayReport, Objects, Translation
+from sandbox.httproutes import ADDRESS, CONTROLLER, GatewayReport, Translation
 from sandbox.kube import Json, Kube, KubeError
 from sandbox.kubewatch import Key
+from sandbox.routerules import Condition, Objects
 
 _API = "/apis/gateway.networking.k8s.io/v1"
 

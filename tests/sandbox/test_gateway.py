@@ -17,10 +17,11 @@ from tests.sandbox.waiting import until, until_asked
 from sandbox.envoy import EnvoyFailed, find_envoy
 from sandbox.gateway import Gateway, PortBook, Settings
 from sandbox.gatewaystatus import render_route_status
-from sandbox.httproutes import CONTROLLER, Condition, Parent, Port, Translation
+from sandbox.httproutes import CONTROLLER, Parent, Port, Translation
 from sandbox.kube import Kube, Login
 from sandbox.kubewatch import Key
 from sandbox.ports import choose
+from sandbox.routerules import Condition
 from sandbox.xds import Config
 
 Json = dict[str, Any]

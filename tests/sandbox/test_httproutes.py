@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from sandbox.endpoints import Endpoint, read_services
-from sandbox.httproutes import CONTROLLER, Objects, Port, Translation, read_duration, translate
+from sandbox.httproutes import CONTROLLER, Port, Translation, translate
 from sandbox.kubewatch import Key
+from sandbox.routerules import Objects, read_duration
 from sandbox.xds import UNRESOLVED, Cluster, Route, VirtualHost
 
 Json = dict[str, Any]
