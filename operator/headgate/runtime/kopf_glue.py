@@ -16,6 +16,7 @@ from typing import Any
 
 import kopf
 
+from headgate.adapters.kserve import DEPLOYMENT_LABEL, MANAGED_BY, MANAGED_BY_LABEL
 from headgate.adapters.kubernetes import Login
 from headgate.ports import (
     DEPLOYMENT,
@@ -29,9 +30,6 @@ from headgate.ports import (
 from headgate.runtime.seen import Name, Seen
 
 log = logging.getLogger("headgate.watch")
-
-OURS = {"app.kubernetes.io/managed-by": "headgate"}
-PARENT_LABEL = "headgate.dev/deployment"
 
 CHILDREN = (MODEL_REVISION, INFERENCE_SERVICE, DEPLOYMENT, HTTP_ROUTE)
 """Watched where they carry our label; KServe hands its InferenceService's labels on to the
@@ -76,7 +74,7 @@ def parent_of(manifest: Manifest) -> Name | None:
         ours = (group, owner["kind"]) == (MODEL_DEPLOYMENT.group, MODEL_DEPLOYMENT.kind)
         if ours and owner.get("controller"):
             return Name(namespace, owner["name"])
-    label = (metadata.get("labels") or {}).get(PARENT_LABEL)
+    label = (metadata.get("labels") or {}).get(DEPLOYMENT_LABEL)
     return Name(namespace, label) if label else None
 
 
@@ -115,7 +113,7 @@ def registry_of(ears: Ears, login: Login, cleanup: Callable[[], Awaitable[None]]
 
 
 def settings_of(jitter: Callable[[], float]) -> kopf.OperatorSettings:
-    """Make Kopf's settings; the measurements behind the numbers are in docs/design."""
+    """Make Kopf's settings; the sizes were measured with 10 000 objects: 85 instead of 271 MiB."""
     settings = kopf.OperatorSettings()
     settings.process.ultimate_exiting_timeout = 25
     settings.posting.enabled = False
@@ -126,9 +124,10 @@ def settings_of(jitter: Callable[[], float]) -> kopf.OperatorSettings:
     settings.watching.client_timeout = 330
     settings.watching.connect_timeout = 10
     settings.watching.reconnect_backoff = 1.0
-    selector = ",".join(f"{name}={value}" for name, value in OURS.items())
     for kind in CHILDREN:
-        settings.watching.label_selectors[kind.group, kind.version, kind.plural] = selector
+        settings.watching.label_selectors[kind.group, kind.version, kind.plural] = (
+            f"{MANAGED_BY_LABEL}={MANAGED_BY}"
+        )
     settings.queueing.idle_timeout = 0.1  # an idle task for each object costs more than a new one
     settings.queueing.exit_timeout = 1.0
     settings.networking.request_timeout = 30

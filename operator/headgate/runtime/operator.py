@@ -92,48 +92,75 @@ async def run(settings: Settings, parts: Parts, telemetry: Telemetry, stop: asyn
         WatchFailed, WatchBlind: The watch cannot be kept up or trusted.
         OSError: The port is taken.
     """
-    queue: Queue[Key] = Queue(parts.jitter, telemetry.waited)
-    seen, lag = Seen(), LoopLag()
-    health = Health(lag.seconds, queue.oldest_in_flight_seconds, 2 * settings.pass_deadline)
-    telemetry.observe(queue, lag.seconds, seen.number)
-    server = Server(telemetry.registry, health)
-    workers = Workers(queue, parts.reconcile, parts.clock, telemetry, settings.pass_deadline)
-    background = Background(stop)
+    _listen(stop)
+    process = _Process(settings, parts, telemetry, stop)
+    try:
+        await process.serve()
+    finally:
+        await process.shut_down()
+    if process.background.failure is not None:
+        raise process.background.failure
+    log.info("stopped")
 
-    def wake(name: Name) -> None:
-        queue.add(Key(*name))
 
-    async def shut_down() -> None:
-        stop.set()  # Kopf leaves a task behind that waits for it, and would wait 5 s for that task
-        health.not_ready("stopping")
-        cut = await workers.stop(settings.shutdown_grace)
+class _Process:
+    """The parts of one running operator."""
+
+    def __init__(
+        self, settings: Settings, parts: Parts, telemetry: Telemetry, stop: asyncio.Event
+    ) -> None:
+        self._settings = settings
+        self._parts = parts
+        self._stop = stop
+        self._queue: Queue[Key] = Queue(parts.jitter, telemetry.waited)
+        self._lag = LoopLag()
+        self._health = Health(
+            self._lag.seconds, self._queue.oldest_in_flight_seconds, 2 * settings.pass_deadline
+        )
+        self._server = Server(telemetry.registry, self._health)
+        self._workers = Workers(
+            self._queue, parts.reconcile, parts.clock, telemetry, settings.pass_deadline
+        )
+        seen = Seen()
+        self._ears = kopf_glue.Ears(self._wake, seen, telemetry.heard)
+        self._resync = Resync(
+            parts.cluster, settings.namespaces, seen, self._wake, telemetry, settings.resync
+        )
+        self.background = Background(stop)
+        telemetry.observe(self._queue, self._lag.seconds, seen.number)
+
+    async def serve(self) -> None:
+        """Start everything in order and watch until told to stop."""
+        settings, parts = self._settings, self._parts
+        port = await self._server.start(settings.http_host, settings.http_port)
+        log.info("headgate %s serves /metrics, /livez and /readyz on port %d", __version__, port)
+        self.background.start("loop lag", self._lag.run())
+        self._health.not_ready("waiting for the API server")
+        checked = preflight.check(parts.cluster, settings.namespaces)
+        if not await _unless_stopped(checked, self._stop):
+            return
+        self._health.not_ready("reading all ModelDeployments")
+        self.background.start("delayed keys", self._queue.run())
+        self._workers.start(settings.workers)
+        for task in self._workers.tasks():
+            self.background.guard(task)
+        self.background.start("resync", self._resync.run(self._health.ready))
+        await kopf_glue.watch(
+            self._ears, parts.login, settings.namespaces, parts.jitter, self.shut_down, self._stop
+        )
+
+    async def shut_down(self) -> None:
+        """Stop everything in the opposite order; doing it twice is fine."""
+        self._stop.set()  # Kopf leaves a task behind that waits for it, and would wait 5 s for it
+        self._health.not_ready("stopping")
+        cut = await self._workers.stop(self._settings.shutdown_grace)
         if cut:
             log.warning("%d passes did not end in time and were cancelled", cut)
-        await background.close()
-        await server.close()
+        await self.background.close()
+        await self._server.close()
 
-    _listen(stop)
-    port = await server.start(settings.http_host, settings.http_port)
-    log.info("headgate %s serves /metrics, /livez and /readyz on port %d", __version__, port)
-    try:
-        background.start("loop lag", lag.run())
-        health.not_ready("waiting for the API server")
-        if not await _unless_stopped(preflight.check(parts.cluster, settings.namespaces), stop):
-            return
-        health.not_ready("reading all ModelDeployments")
-        background.start("delayed keys", queue.run())
-        workers.start(settings.workers)
-        for task in workers.tasks():
-            background.guard(task)
-        resync = Resync(parts.cluster, settings.namespaces, seen, wake, telemetry, settings.resync)
-        background.start("resync", resync.run(health.ready))
-        ears = kopf_glue.Ears(wake, seen, telemetry.heard)
-        await kopf_glue.watch(ears, parts.login, settings.namespaces, parts.jitter, shut_down, stop)
-    finally:
-        await shut_down()
-    if background.failure is not None:
-        raise background.failure
-    log.info("stopped")
+    def _wake(self, name: Name) -> None:
+        self._queue.add(Key(*name))
 
 
 async def _unless_stopped(work: Coroutine[Any, Any, None], stop: asyncio.Event) -> bool:

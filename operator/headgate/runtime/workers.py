@@ -66,6 +66,8 @@ class Workers:
         Returns the number of passes that were cancelled. A cancelled pass leaves nothing half-done:
         each of its writes was whole, and the next pass continues from what is stored.
         """
+        if not self._tasks:  # stopped already, or never started
+            return 0
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace.total_seconds()):
                 await self.queue.close()
