@@ -11,6 +11,12 @@ test without data counts as 1. The largest term names the culprit.
     latency   .25   half: slower by shape; half: more over an objective's threshold by the margin
     absolute  .15   shared by the objectives: above its limit, and stable is not
     alone     .10   shared by the objectives: above twice its budget while there is no control
+
+A limit is an assumption about stable (its history, its objective), and an incident of the service
+breaks it for both arms at once; by chance the canary then crosses it first. So an objective counts
+while compared only if stable does not break it too *and* the comparison itself is at 20: whatever
+happens to the service, a healthy canary gets there once in twenty at most (replayed: far less), and
+while the assumption holds alpha is kept as it is.
 """
 
 from __future__ import annotations
@@ -32,6 +38,7 @@ _LATENCY_SHARE = 0.25
 _ABSOLUTE_SHARE = 0.15
 _ALONE_SHARE = 0.10
 _SLOW = 0.95  # without a latency objective, slower than this share of stable's requests is "slow"
+_CORROBORATED = 20.0  # e-value of the comparison below which a broken objective blames nobody
 _CERTAIN = 1_000_000  # no sentence claims a smaller chance than one in this many
 
 
@@ -169,9 +176,8 @@ def requests_needed(settings: Settings, next_weight: int, base_rate: float) -> i
 
 @dataclass(frozen=True, slots=True)
 class _Term:
-    """One signal. `excused` is set where stable breaks the same limit: no reason to roll back.
-
-    `unusable` says why nothing can be said about it.
+    """One signal. `doubt` says why its evidence is no reason to roll back, `unusable` why there can
+    be none.
     """
 
     name: str
@@ -182,7 +188,7 @@ class _Term:
     bad_from: int
     missing: int | None
     what: str
-    excused: bool = False
+    doubt: Reason | None = None
     unusable: str = ""
 
 
@@ -261,7 +267,6 @@ def _objective_terms(
         counts = stream.compared if control else Tally(canary=stream.alone)
         if bad_from is None:
             counts = Tally()
-        stable = mixture.log_value(limits.stable, tests.starts)
         slow = objective.kind is ObjectiveKind.LATENCY
         yield _Term(
             name=f"objective/{objective.name}",
@@ -276,9 +281,20 @@ def _objective_terms(
                 else None
             ),
             what=f"took over {objective.threshold_seconds:g} s for" if slow else "failed",
-            excused=control and stable >= -log(settings.alpha),
+            doubt=_doubt(settings, evidence, n) if control else None,
             unusable=_no_edge(evidence, objective) if bad_from is None else "",
         )
+
+
+def _doubt(settings: Settings, evidence: Evidence, n: int) -> Reason | None:
+    """Why a canary above its limit may not be to blame: stable is too, or hardly does better."""
+    tests = evidence.tests
+    if mixture.log_value(tests.limits[n].stable, tests.starts) >= -log(settings.alpha):
+        return Reason.STABLE_IN_INCIDENT
+    compared = tests.harm_by_objective[n] or tests.harm
+    if mixture.log_value(compared, tests.starts) < log(_CORROBORATED):
+        return Reason.NOT_YET_PROVEN
+    return None
 
 
 def _total_share(settings: Settings) -> float:
@@ -330,18 +346,21 @@ def _check_breach(
 ) -> Breach | Inconclusive | None:
     needed = -log(settings.alpha)
     counted = [term for term in terms if sum(term.counts.canary)]
-    blamed = [term for term in counted if not term.excused]
+    blamed = [term for term in counted if term.doubt is None]
     average = _log_average(blamed, total)
     if average >= needed:
         worst = max(blamed, key=_weighed)
         chance = _one_in(average)
         message = f"{_sentence(worst)}; chance of this without harm below 1 in {chance:,}."
         return Breach(worst.name, worst.reason, message, sum(worst.counts.canary))
-    if _log_average(counted, total) >= needed:
-        worst = max((term for term in counted if term.excused), key=_weighed)
-        message = f"{_sentence(worst)}: both break the objective, so rolling back would not help."
-        return Inconclusive(Reason.STABLE_IN_INCIDENT, message, None)
-    return None
+    if _log_average(counted, total) < needed:
+        return None
+    worst = max((term for term in counted if term.doubt is not None), key=_weighed)
+    if worst.doubt is Reason.STABLE_IN_INCIDENT:
+        why = "both break the objective, so rolling back would not help"
+    else:
+        why = "the canary breaks the objective, but is not yet shown to be worse than stable"
+    return Inconclusive(worst.doubt or Reason.NOT_YET_PROVEN, f"{_sentence(worst)}: {why}.", None)
 
 
 def _check_traffic(

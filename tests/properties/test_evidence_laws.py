@@ -1,0 +1,154 @@
+"""Laws of the fold: whatever counters do, restarts and re-reads change nothing."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from math import inf, isfinite, nan
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headgate.core.counters import BAD, ERRORS, GOOD, LATENCY, Arm, Point, Series, difference
+from headgate.core.evidence import (
+    Evidence,
+    Objective,
+    ObjectiveKind,
+    Settings,
+    begin,
+    fold,
+    with_baseline,
+)
+from headgate.core.stats import mixture
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+RULES = Settings(
+    0.01,
+    0.001,
+    0.005,
+    (
+        Objective("availability", 0.99, ObjectiveKind.ERRORS),
+        Objective("fast", 0.9, ObjectiveKind.LATENCY, 0.25),
+    ),
+    (25,),
+)
+OUTCOMES = ((ERRORS, GOOD), (ERRORS, BAD), (LATENCY, "0.25"), (LATENCY, "+Inf"))
+
+
+@st.composite
+def counter(draw: st.DrawFn, instance: str, times: list[datetime], key: tuple[str, Arm, str]):
+    """One counter that grows, restarts, comes late, and now and then says nonsense or nothing."""
+    born = draw(st.integers(0, 3))
+    points, value = [], draw(st.integers(0, 50))
+    for at in times[born:]:
+        happens = draw(st.sampled_from(["grow"] * 12 + ["restart", "nonsense", "absent"]))
+        value = draw(st.integers(0, 5)) if happens == "restart" else value
+        value += draw(st.integers(0, 40))
+        if happens == "nonsense":
+            points.append(Point(at, draw(st.sampled_from([nan, inf, -inf, -1.0]))))
+        elif happens != "absent":
+            points.append(Point(at, value))
+    signal, arm, outcome = key
+    return Series(signal, arm, instance, outcome, outcome, tuple(points))
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> list[Series]:
+    """All series of one or two gateway instances; scrapes come every few seconds, with gaps."""
+    series = []
+    for instance in draw(st.sampled_from([("a",), ("a", "b")])):
+        gaps = draw(st.lists(st.sampled_from([2, 2, 2, 2, 30, 400]), min_size=1, max_size=12))
+        times = [START]
+        for gap in gaps:
+            times.append(times[-1] + timedelta(seconds=gap))
+        for arm in draw(st.sampled_from([(Arm.STABLE,), (Arm.CANARY,), tuple(Arm)])):
+            for signal, outcome in OUTCOMES:
+                series.append(draw(counter(instance, times, (signal, arm, outcome))))
+    return series
+
+
+def window(series: list[Series], after: datetime, until: datetime) -> list[Series]:
+    """What a read of (after, until] returns; series without a sample are not there."""
+    cut = [
+        Series(
+            one.signal,
+            one.arm,
+            one.instance,
+            one.outcome,
+            one.key,
+            tuple(p for p in one.points if after < p.at <= until),
+        )
+        for one in series
+    ]
+    return [one for one in cut if one.points]
+
+
+FOREVER = START + timedelta(days=1)
+
+
+@given(series=worlds(), cuts=st.lists(st.integers(0, 2000), max_size=4))
+@settings(max_examples=150, deadline=None)
+def test_a_restart_at_any_look_gives_the_same_evidence(
+    series: list[Series], cuts: list[int]
+) -> None:
+    """Claim: looks at any times, with the state stored and read between and only samples after
+    `read_from` read again, end in the very state of one look at everything."""
+    whole = fold(begin(RULES, START), series)
+    evidence = begin(RULES, START)
+    for cut in [*(START + timedelta(seconds=one) for one in sorted(cuts)), FOREVER]:
+        evidence = Evidence.from_json(evidence.to_json())
+        evidence = fold(evidence, window(series, evidence.read_from, cut))
+
+    assert evidence == whole
+
+
+@given(series=worlds())
+@settings(max_examples=100, deadline=None)
+def test_reading_the_same_samples_again_adds_nothing(series: list[Series]) -> None:
+    """Claim: folding is idempotent, even when more than was asked for is read."""
+    once = fold(begin(RULES, START), series)
+
+    assert fold(once, series) == once
+
+
+@given(series=worlds())
+@settings(max_examples=100, deadline=None)
+def test_no_counter_ever_makes_a_negative_count(series: list[Series]) -> None:
+    """Claim: resets, births, gaps and nonsense give counts of zero or more, and never more than
+    the counters hold."""
+    most = sum(max(0, int(p.value)) for s in series for p in s.points if isfinite(p.value))
+    for block in difference(series, {}, START).blocks:
+        counts = [n for arm in (*block.errors.values(), *block.latency.values()) for n in arm]
+
+        assert min(counts, default=0) >= 0
+        assert sum(counts) <= most
+        assert block.seconds > 0
+
+
+@given(series=worlds())
+@settings(max_examples=60, deadline=None)
+def test_without_a_control_there_is_no_comparison(series: list[Series]) -> None:
+    """Claim: samples of one arm leave every comparing test at e = 1, whatever they say."""
+    for arm in Arm:
+        only = [one for one in series if one.arm is arm]
+        tests = fold(begin(RULES, START), only).tests
+
+        for logs in (tests.harm, tests.shape, tests.harm_by_objective[1]):
+            assert mixture.log_value(logs, tests.starts) == pytest.approx(0.0, abs=1e-3)
+        assert set(tests.promotion[0]) == {0.0}
+
+
+@given(series=worlds())
+@settings(max_examples=60, deadline=None)
+def test_stable_alone_is_never_evidence_about_the_canary(series: list[Series]) -> None:
+    """Claim: with samples of stable only, not even the canary's limit tests move, and a baseline
+    counts no canary request."""
+    only = [one for one in series if one.arm is Arm.STABLE]
+    evidence = fold(with_baseline(begin(RULES, START), series, FOREVER), only)
+
+    assert evidence.canary_requests == 0
+    assert evidence.first_canary_request_at is None
+    for limits in evidence.tests.limits:
+        for logs in (limits.canary, limits.stable, limits.alone):
+            value = mixture.log_value(logs, evidence.tests.starts)
+            assert value == pytest.approx(0.0, abs=1e-3)
