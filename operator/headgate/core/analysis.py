@@ -5,7 +5,7 @@ know phases, Kubernetes objects or where counts come from.
 
 All tests of a rollout share one alpha: their e-values are averaged with fixed weights, and a breach
 is an average of 1/alpha (Vovk and Wang 2021: the only admissible merge under any dependence). A
-test without data counts as 1. The largest term names the culprit.
+test without data adds nothing. The largest term names the culprit.
 
     errors    .40   more failures than stable by more than the margin
     latency   .25   half: slower by shape; half: more over an objective's threshold by the margin
@@ -24,7 +24,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from itertools import accumulate
 from math import exp, floor, inf, log, log10
 
@@ -32,6 +31,27 @@ from headgate.core.counters import ERRORS, LATENCY, Arm
 from headgate.core.evidence import Evidence, Objective, ObjectiveKind, Settings, Tally
 from headgate.core.stats import evalue, mixture, sizes
 from headgate.core.stats.mixture import Logs
+from headgate.core.verdict import (
+    Analysis,
+    Breach,
+    Inconclusive,
+    Pass,
+    Reason,
+    SignalReport,
+    Verdict,
+)
+
+__all__ = [
+    "Analysis",
+    "Breach",
+    "Inconclusive",
+    "Pass",
+    "Reason",
+    "SignalReport",
+    "Verdict",
+    "judge",
+    "requests_needed",
+]
 
 _ERRORS_SHARE = 0.40
 _LATENCY_SHARE = 0.25
@@ -40,90 +60,6 @@ _ALONE_SHARE = 0.10
 _SLOW = 0.95  # without a latency objective, slower than this share of stable's requests is "slow"
 _CORROBORATED = 20.0  # e-value of the comparison below which a broken objective blames nobody
 _CERTAIN = 1_000_000  # no sentence claims a smaller chance than one in this many
-
-
-class Reason(StrEnum):
-    """Why a verdict is what it is; output only."""
-
-    ERRORS_HIGHER = "ErrorsHigher"  # the canary fails more of its requests than stable
-    LATENCY_HIGHER = "LatencyHigher"  # the canary is slower than stable
-    OBJECTIVE_BROKEN = "ObjectiveBroken"  # the canary breaks an objective by itself
-    EVIDENCE_STALE = "EvidenceStale"  # no scrape for too long
-    METRICS_UNAVAILABLE = "MetricsUnavailable"  # the source did not answer: no evidence either way
-    NO_TRAFFIC = "NoTraffic"  # the canary answered nothing that was counted
-    NOT_YET_PROVEN = "NotYetProven"  # no harm seen, and too few requests to earn the next weight
-    STABLE_IN_INCIDENT = "StableInIncident"  # both arms break an objective: rolling back is no cure
-    SIGNAL_MISSING = "SignalMissing"  # an objective needs a latency histogram and there is none
-    THRESHOLD_NOT_AN_EDGE = "ThresholdNotAnEdge"  # an objective's threshold is no bucket edge
-
-
-@dataclass(frozen=True, slots=True)
-class Breach:
-    """The canary does harm. `signal` names the largest term; `requests` of it were counted."""
-
-    signal: str
-    reason: Reason
-    message: str
-    requests: int
-
-    def __post_init__(self) -> None:
-        if self.requests < 1:
-            raise ValueError(f"a breach needs canary requests, got {self.requests}")
-
-
-@dataclass(frozen=True, slots=True)
-class Pass:
-    """The next weight is earned, or, with nothing to earn, all is well and data is flowing."""
-
-    message: str
-    requests: int
-
-    def __post_init__(self) -> None:
-        if self.requests < 1:
-            raise ValueError(f"a pass needs canary requests, got {self.requests}")
-
-
-@dataclass(frozen=True, slots=True)
-class Inconclusive:
-    """Neither. `requests_needed` more canary requests may settle it; None where they would not."""
-
-    reason: Reason
-    message: str
-    requests_needed: int | None
-
-
-Verdict = Breach | Pass | Inconclusive
-
-
-@dataclass(frozen=True, slots=True)
-class SignalReport:
-    """One signal's numbers, of both arms at the same instants (of the canary, without control).
-
-    `difference_points` is canary minus stable in percentage points, None without requests on both.
-    `log_evidence` is the natural logarithm of the e-value against "no harm"; `threshold` the
-    e-value (not its logarithm) at which this signal alone is a breach. `requests_needed` are the
-    further canary requests this signal needs to earn the next weight, None where it earns none.
-    """
-
-    name: str
-    canary_requests: int
-    canary_bad: int
-    stable_requests: int
-    stable_bad: int
-    difference_points: float | None
-    log_evidence: float
-    threshold: float
-    requests_needed: int | None
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Analysis:
-    """A verdict, what each signal said, and the last scrape it rests on (None: no scrape yet)."""
-
-    verdict: Verdict
-    reports: tuple[SignalReport, ...]
-    as_of: datetime | None
 
 
 def judge(

@@ -1,0 +1,94 @@
+"""What a look at the evidence can say.
+
+Owns the three verdicts, their reasons and the report beside them. Must not know how they are found.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why a verdict is what it is; output only."""
+
+    ERRORS_HIGHER = "ErrorsHigher"  # the canary fails more of its requests than stable
+    LATENCY_HIGHER = "LatencyHigher"  # the canary is slower than stable
+    OBJECTIVE_BROKEN = "ObjectiveBroken"  # the canary breaks an objective by itself
+    EVIDENCE_STALE = "EvidenceStale"  # no scrape for too long
+    METRICS_UNAVAILABLE = "MetricsUnavailable"  # the source did not answer: no evidence either way
+    NO_TRAFFIC = "NoTraffic"  # the canary answered nothing that was counted
+    NOT_YET_PROVEN = "NotYetProven"  # no harm seen, and too few requests to earn the next weight
+    STABLE_IN_INCIDENT = "StableInIncident"  # both arms break an objective: rolling back is no cure
+    SIGNAL_MISSING = "SignalMissing"  # an objective needs a latency histogram and there is none
+    THRESHOLD_NOT_AN_EDGE = "ThresholdNotAnEdge"  # an objective's threshold is no bucket edge
+
+
+@dataclass(frozen=True, slots=True)
+class Breach:
+    """The canary does harm. `signal` names the largest term; `requests` of it were counted."""
+
+    signal: str
+    reason: Reason
+    message: str
+    requests: int
+
+    def __post_init__(self) -> None:
+        if self.requests < 1:
+            raise ValueError(f"a breach needs canary requests, got {self.requests}")
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """The next weight is earned, or, with nothing to earn, all is well and data is flowing."""
+
+    message: str
+    requests: int
+
+    def __post_init__(self) -> None:
+        if self.requests < 1:
+            raise ValueError(f"a pass needs canary requests, got {self.requests}")
+
+
+@dataclass(frozen=True, slots=True)
+class Inconclusive:
+    """Neither. `requests_needed` more canary requests may settle it; None where they would not."""
+
+    reason: Reason
+    message: str
+    requests_needed: int | None
+
+
+Verdict = Breach | Pass | Inconclusive
+
+
+@dataclass(frozen=True, slots=True)
+class SignalReport:
+    """One signal's numbers, of both arms at the same instants (of the canary, without control).
+
+    `difference_points` is canary minus stable in percentage points, None without requests on both.
+    `log_evidence` is the natural logarithm of the e-value against "no harm"; `threshold` the
+    e-value (not its logarithm) at which this signal alone is a breach. `requests_needed` are the
+    further canary requests this signal needs to earn the next weight, None where it earns none.
+    """
+
+    name: str
+    canary_requests: int
+    canary_bad: int
+    stable_requests: int
+    stable_bad: int
+    difference_points: float | None
+    log_evidence: float
+    threshold: float
+    requests_needed: int | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """A verdict, what each signal said, and the last scrape it rests on (None: no scrape yet)."""
+
+    verdict: Verdict
+    reports: tuple[SignalReport, ...]
+    as_of: datetime | None
