@@ -1,0 +1,104 @@
+"""The list of parts, and what is rendered for them."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from sandbox.kserve import render_configuration, render_webhooks
+from sandbox.parts import ALL, recipes, select
+from sandbox.prometheus import SCRAPE_SECONDS
+from sandbox.prometheus import render_configuration as render_prometheus
+
+
+def test_every_need_is_a_part_that_comes_before() -> None:
+    """No part waits for one that does not exist or that waits for it."""
+    seen: set[str] = set()
+    for part in ALL:
+        assert set(part.needs) <= seen, part.name
+        seen.add(part.name)
+
+
+def test_a_part_can_be_left_out() -> None:
+    """What is left out is neither started nor built."""
+    names = [part.name for part in select(["headgate"])]
+    built = {recipe.name for recipe in recipes(select(["headgate"]))}
+
+    assert names == [part.name for part in ALL if part.name != "headgate"]
+    assert "headgate" not in built
+
+
+def test_leaving_out_what_does_not_exist_names_what_does() -> None:
+    """A typo is not ignored."""
+    with pytest.raises(ValueError, match=r"no part 'headgaet'; the parts are control-plane, kser"):
+        select(["headgaet"])
+
+
+def test_a_recipe_of_two_parts_is_made_once() -> None:
+    """Two parts may need the same program."""
+    names = [recipe.name for recipe in recipes(ALL)]
+
+    assert len(names) == len(set(names))
+
+
+def test_our_settings_are_laid_over_kserves_own() -> None:
+    """What we do not set stays as KServe ships it; its long example is left out."""
+    shipped = {
+        "data": {
+            "_example": "text",
+            "deploy": '{"defaultDeploymentMode": "Serverless", "other": 1}',
+            "ingress": '{"enableGatewayApi": false, "ingressDomain": "example.com"}',
+            "agent": "{}",
+        }
+    }
+
+    content = render_configuration(shipped)["data"]
+
+    assert set(content) == {"deploy", "ingress", "agent"}
+    assert json.loads(content["deploy"]) == {"defaultDeploymentMode": "Standard", "other": 1}
+    ingress = json.loads(content["ingress"])
+    assert (ingress["enableGatewayApi"], ingress["ingressDomain"]) == (True, "example.com")
+
+
+def test_webhooks_are_called_at_an_address_that_is_trusted() -> None:
+    """A Service needs a kube-proxy; rules and selectors stay KServe's."""
+    webhook: dict[str, Any] = {
+        "name": "pods",
+        "rules": ["some"],
+        "clientConfig": {"service": {"name": "s", "path": "/mutate-pods"}},
+    }
+    shipped: list[dict[str, Any]] = [
+        {"kind": "MutatingWebhookConfiguration", "metadata": {"name": "m"}, "webhooks": [webhook]},
+        {"kind": "Service", "metadata": {"name": "s"}},
+    ]
+
+    rendered = render_webhooks(shipped, "https://127.0.0.1:1", b"pem")
+
+    assert [each["kind"] for each in rendered] == ["MutatingWebhookConfiguration"]
+    assert rendered[0]["webhooks"] == [
+        {
+            "name": "pods",
+            "rules": ["some"],
+            "clientConfig": {
+                "url": "https://127.0.0.1:1/mutate-pods",
+                "caBundle": base64.b64encode(b"pem").decode(),
+            },
+        }
+    ]
+
+
+def test_prometheus_scrapes_each_target_at_its_own_path() -> None:
+    """Envoy's metrics are not where Prometheus would look by itself."""
+    rendered = render_prometheus({"envoy": ("127.0.0.1:9", "/stats/prometheus")})
+
+    assert rendered["global"]["scrape_interval"] == f"{SCRAPE_SECONDS}s"
+    assert rendered["scrape_configs"] == [
+        {
+            "job_name": "envoy",
+            "metrics_path": "/stats/prometheus",
+            "static_configs": [{"targets": ["127.0.0.1:9"]}],
+        }
+    ]
