@@ -164,10 +164,11 @@ class Syncer:
         """Sync on each new commit, on each request, and again after a failure; never returns."""
         write_json(_result_file(self._world), asdict(self._last))
         while True:
-            self._look(time.monotonic())
+            self.look(time.monotonic())
             time.sleep(_POLL_SECONDS)
 
-    def _look(self, now: float) -> None:
+    def look(self, now: float) -> None:
+        """Sync if there is a reason to; `now` is in seconds of a monotonic clock."""
         request = _read_request(self._world)
         commit = read_commit(self._world.models)
         is_new = commit != self._last.commit or request != self._last.request
