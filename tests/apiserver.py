@@ -8,6 +8,7 @@ once a session; the binary comes from the embedded world's cache and is built wh
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from sandbox.builds import CONTROL_PLANE, build
 from sandbox.controlplane import ControlPlane
 from sandbox.paths import ROOT
 from sandbox.ports import choose
-from sandbox.processes import last_lines, spawn, stop
+from sandbox.processes import last_lines, spawn, stop, wait_until
 
 START_SECONDS = 60
 STOP_SECONDS = 10
@@ -51,6 +52,13 @@ class ApiServer:
             self.control_plane.wait_until_established()
 
 
+def _is_ready_in_time(control_plane: ControlPlane, process: subprocess.Popen[bytes]) -> bool:
+    def is_decided() -> bool:
+        return process.poll() is not None or control_plane.is_ready()
+
+    return wait_until(is_decided, START_SECONDS) and process.poll() is None
+
+
 @contextmanager
 def running(folder: Path) -> Iterator[ApiServer]:
     """Run an API server with its data in `folder`, and stop it at the end."""
@@ -60,7 +68,7 @@ def running(folder: Path) -> Iterator[ApiServer]:
     log = folder / "controlplane.log"
     process = spawn(control_plane.command("--controllers=false"), log)
     try:
-        if not control_plane.wait_until_ready(START_SECONDS):
+        if not _is_ready_in_time(control_plane, process):
             raise AssertionError(f"the API server did not start:\n{last_lines(log, 20)}")
         server = ApiServer(control_plane)
         server.apply_crds(ROOT / "crds")

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sandbox.cache import MissingError
-from sandbox.processes import wait_until
 
 _ASSETS = ("etcd", "kube-apiserver", "kubectl")
 
@@ -122,10 +121,6 @@ class ControlPlane:
         options = ("--all", f"--timeout={patience_seconds:.0f}s")
         if self.kubectl("get", "crd", "-o", "name").strip():
             self.kubectl("wait", "--for=condition=Established", "crd", *options)
-
-    def wait_until_ready(self, patience_seconds: float) -> bool:
-        """Wait for the API server; says whether it became ready in time."""
-        return wait_until(self.is_ready, patience_seconds)
 
     def certificate(self, out: Path, hosts: Sequence[str] = ("127.0.0.1", "localhost")) -> None:
         """Write tls.crt and tls.key for `hosts` into `out`, signed by the world's CA."""

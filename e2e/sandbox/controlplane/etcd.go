@@ -69,7 +69,7 @@ func runEtcdFrom(ctx context.Context, assets string) error {
 	return runChild(ctx, exec.Command(filepath.Join(assets, "etcd"),
 		"--name=world", "--data-dir=etcd", "--log-level=error", "--unsafe-no-fsync",
 		"--heartbeat-interval=10", "--election-timeout=100",
-		"--listen-client-urls="+etcdEndpoint, "--advertise-client-urls="+etcdEndpoint,
+		"--listen-client-urls="+etcdEndpoint, "--advertise-client-urls=http://127.0.0.1:2379",
 		"--listen-peer-urls=unix://etcd-peer.sock", "--initial-advertise-peer-urls=http://127.0.0.1:2380",
 		"--initial-cluster=world=http://127.0.0.1:2380"))
 }
