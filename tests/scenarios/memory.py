@@ -179,7 +179,7 @@ class MemoryCluster:
             stored["status"] = stored.get("status", found.get("status"))
             metadata["uid"] = found["metadata"]["uid"]
             metadata["creationTimestamp"] = found["metadata"]["creationTimestamp"]
-            same = found.get("spec") == stored.get("spec")
+            same = _content(found) == _content(stored)
             metadata["generation"] = found["metadata"]["generation"] + (0 if same else 1)
             if same and found["metadata"].get("annotations") == metadata.get("annotations"):
                 return copy.deepcopy(found)
@@ -202,6 +202,10 @@ class MemoryCluster:
             from tests.scenarios.schema import check_status
 
             check_status(kind, status)
+
+
+def _content(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in manifest.items() if k not in ("metadata", "status")}
 
 
 def _key(manifest: Mapping[str, Any]) -> tuple[str, str, str]:
@@ -381,17 +385,23 @@ class MemoryMetrics:
         serving = deployment is not None and deployment["status"].get("availableReplicas")
         failing = max(behaviour.failing, self.incident) if serving else 1.0
         counts = self.counts.setdefault(key, {})
-        for _ in range(requests):
-            bad = self._chance.random() < failing
-            slow = self._chance.random() < behaviour.slow
-            self.answered += 1
-            self.failed += bad
-            outcome = "bad" if bad else "good"
-            counts[outcome] = counts.get(outcome, 0) + 1
-            for edge in BUCKETS:
-                text = str(edge)
-                counts[text] = counts.get(text, 0) + ((0.3 if slow else 0.02) <= edge)
-            counts["+Inf"] = counts.get("+Inf", 0) + 1
+        bad = self._drawn(requests, failing)
+        slow = self._drawn(requests, behaviour.slow)
+        self.answered += requests
+        self.failed += bad
+        self._add(counts, "bad", bad)
+        self._add(counts, "good", requests - bad)
+        for edge in BUCKETS:
+            fast = requests - slow if edge >= 0.02 else 0
+            self._add(counts, str(edge), fast + (slow if edge >= 0.3 else 0))
+        self._add(counts, "+Inf", requests)
+
+    def _drawn(self, requests: int, share: float) -> int:
+        return sum(self._chance.random() < share for _ in range(requests)) if share else 0
+
+    @staticmethod
+    def _add(counts: dict[str, int], outcome: str, more: int) -> None:
+        counts[outcome] = counts.get(outcome, 0) + more
 
     async def read(self, arms: Arms, since: datetime, now: datetime) -> Sequence[Series]:
         """Answer with raw samples as Prometheus would."""
@@ -448,7 +458,8 @@ class Story:
         self.platform = Platform(self.cluster, self.clock)
         self.metrics = MemoryMetrics(self.platform, self.clock)
         self.prober = MemoryProber(self.platform)
-        self.options = Options(**options)
+        # Controllers settle between passes, so waiting within one would wait for ever.
+        self.options = Options(**{"verify_within": timedelta(0), **options})
         self.key = Key("models", "fraud")
         self.reports: list[Report] = []
         self.due = self.clock.now()
@@ -491,15 +502,27 @@ class Story:
             for _ in range(20):
                 if self.due > self.clock.now():
                     break
+                self.platform.settle()
                 try:
                     await self.once()
                 except (Conflict, ClusterUnavailable):
                     self.due = self.clock.now() + SCRAPE
 
     async def until_phase(self, phase: str, limit: timedelta = timedelta(hours=2)) -> None:
-        """Run until the phase is this; fails if that takes longer than `limit`."""
-        await self.run(limit, lambda: self.status.get("phase") == phase)
-        assert self.status.get("phase") == phase, self.status
+        """Run until the spec in Git was seen and the phase is this; fails after `limit`.
+
+        Stable means that the version in Git is the one that serves.
+        """
+        await self.run(limit, lambda: self._is_in(phase))
+        assert self._is_in(phase), self.status
+
+    def _is_in(self, phase: str) -> bool:
+        found = self.cluster.find("ModelDeployment", "models", "fraud")
+        if found is None or found["status"].get("phase") != phase:
+            return False
+        version = found["spec"]["model"]["version"]
+        settled = phase != "Stable" or self.status["stable"]["version"] == version
+        return settled and self.status["observedGeneration"] == found["metadata"]["generation"]
 
     @property
     def status(self) -> dict[str, Any]:

@@ -110,6 +110,23 @@ def _parent_ref(listener: Listener) -> dict[str, Any]:
     return reference
 
 
+def read_listener(route: Manifest) -> Listener:
+    """Read back where requests come in, from a route of ours.
+
+    A spec that cannot be read must not keep traffic from going back.
+    """
+    spec = route["spec"]
+    parent, rule = spec["parentRefs"][0], spec["rules"][0]
+    return Listener(
+        gateway=parent["name"],
+        gateway_namespace=parent.get("namespace"),
+        section=parent.get("sectionName"),
+        hostnames=tuple(spec.get("hostnames", ())),
+        path_prefix=rule["matches"][0]["path"]["value"],
+        timeout=(rule.get("timeouts") or {}).get("request"),
+    )
+
+
 def is_as_rendered(route: Manifest, rendered: Manifest) -> bool:
     """Whether everything we would write is there already (the server may have added defaults)."""
     return _covers(route["spec"], rendered["spec"]) and _covers(

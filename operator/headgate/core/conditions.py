@@ -160,9 +160,13 @@ def _traffic_verified(seen: Seen) -> dict[str, Any] | None:
         return None
     if seen.verified:
         return _condition("TrafficVerified", True, "Verified", "the gateway has taken up the route")
-    message = seen.route_problem or "the gateway has not confirmed the route yet"
-    reason = "RouteRefused" if seen.route_problem else "TrafficNotVerified"
-    return _condition("TrafficVerified", False, reason, message)
+    if seen.route_problem:
+        return _condition("TrafficVerified", False, "RouteRefused", seen.route_problem)
+    if not seen.stable.serving:
+        message = f"version {seen.state.stable.version} has no ready endpoint"
+        return _condition("TrafficVerified", False, "StableNotReady", message)
+    message = "the gateway has not confirmed the route yet"
+    return _condition("TrafficVerified", False, "TrafficNotVerified", message)
 
 
 def _evidence_flowing(seen: Seen) -> dict[str, Any] | None:

@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from headgate.core.analysis import Analysis, Breach, Inconclusive, Pass, SignalReport
-from headgate.core.counters import Arm
 from headgate.core.evidence import Evidence
 from headgate.core.lifecycle import Outcome
 from headgate.core.memory import render_moment
@@ -77,10 +76,10 @@ def _is_due(
 ) -> bool:
     if not status.get("outcome"):
         return True
-    if evidence is None or evidence.as_of(Arm.CANARY) is None:
+    stored = status.get("evidence") or {}
+    if evidence is None or stored.get("state") == evidence.to_json():
         return False
-    stored = (status.get("evidence") or {}).get("asOf")
-    return stored is None or now - datetime.fromisoformat(stored) >= every
+    return not stored or now - datetime.fromisoformat(stored["asOf"]) >= every
 
 
 def _canary_weight(decision: Decision) -> int:

@@ -15,9 +15,11 @@ from typing import Any
 
 from headgate.adapters.gateway import (
     Backend,
+    Listener,
     RouteView,
     is_as_rendered,
     observe_route,
+    read_listener,
     render_route,
 )
 from headgate.adapters.kserve import (
@@ -261,10 +263,10 @@ def _is_up(seen: Observation, revision: Manifest) -> bool:
 
 async def _ensure_route(seen: Observation, decision: Decision, world: World) -> RouteMemory | None:
     """Write the route if it is not as decided, and wait a little for the gateway to take it up."""
-    if seen.deployment is None or not decision.backends:
-        return seen.memory.route
     owner, route = seen.owner, seen.children.route
-    listener = listener_of(seen.deployment)
+    listener = _listener(seen)
+    if listener is None or not decision.backends:
+        return seen.memory.route
     backends = [_backend(seen, revision, weight) for revision, weight in decision.backends]
     rendered = render_route(owner["metadata"]["name"], owner, listener, backends)
     if route is not None and is_as_rendered(route, rendered):
@@ -281,6 +283,13 @@ async def _ensure_route(seen: Observation, decision: Decision, world: World) -> 
     view, verified = await _await_verified(written, listener.gateway, world)
     verified_at = world.clock.now() if verified else None
     return RouteMemory(rendered["metadata"]["name"], view.generation, weights, verified_at)
+
+
+def _listener(seen: Observation) -> Listener | None:
+    """Return where requests come in: as an accepted spec says, else as they do now."""
+    if seen.resolved is not None and seen.deployment is not None:
+        return listener_of(seen.deployment)
+    return read_listener(seen.children.route) if seen.children.route else None
 
 
 def _backend(seen: Observation, revision: Revision, weight: int) -> Backend:

@@ -37,6 +37,7 @@ from headgate.core.evidence import (
 )
 from headgate.core.evidence import Objective as CoreObjective
 from headgate.core.lifecycle import (
+    ABSENT,
     Desired,
     Health,
     OnInconclusive,
@@ -129,7 +130,8 @@ async def observe(key: Key, owner: Manifest, world: World, now: datetime) -> Obs
         )
     health = await _health(key, memory.state, children, world)
     view = _view(children.route)
-    route = _route_in_force(memory, view, _wanted_weights(memory.state, policy, health), now)
+    wanted = _wanted_weights(memory.state, policy, health)
+    route = _route_in_force(memory, view, wanted, health, now)
     memory = Memory(memory.state, route)
     verified_at = route.verified_at if route else None
     plan = plan_of(policy.rollout)
@@ -317,13 +319,22 @@ def _wanted_weights(state: State, policy: Policy, health: Mapping[str, Health]) 
 
 
 def _route_in_force(
-    memory: Memory, view: RouteView | None, wanted: Weights, now: datetime
+    memory: Memory,
+    view: RouteView | None,
+    wanted: Weights,
+    health: Mapping[str, Health],
+    now: datetime,
 ) -> RouteMemory | None:
-    """Return what is known of the route; evidence counts from the first sight of it in force."""
+    """Return what is known of the route; evidence counts from the first sight of it in force.
+
+    A route is not in force while one of its revisions has no endpoint: an arm that cannot answer
+    is an outage and no comparison, so evidence starts anew when it is back.
+    """
     if view is None or memory.route is None:
         return None
     known = memory.route
-    if view.weights != wanted or not view.verified:
+    serving = all(health.get(hash, ABSENT).serving for hash, _ in wanted)
+    if view.weights != wanted or not view.verified or not serving:
         return RouteMemory(known.name, view.generation, view.weights, None)
     same = known.generation == view.generation and known.weights == view.weights
     verified_at = known.verified_at if same and known.verified_at else now
