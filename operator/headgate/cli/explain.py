@@ -117,7 +117,7 @@ def _chosen(
 _CAUSES = {
     "ErrorsHigher": "it failed more of its requests than {stable} at the same time",
     "LatencyHigher": "it was slower than {stable} at the same time",
-    "ObjectiveBroken": "it broke {signal}",
+    "ObjectiveBroken": "it broke the objective {objective}",
     "CandidateNotReady": "it was not ready in time",
     "ProgressDeadlineExceeded": "there was no verdict before the progress deadline",
 }
@@ -159,7 +159,8 @@ def _cause(record: Record) -> str:
     pattern = _CAUSES.get(reason)
     if pattern is None:
         return _lower(record.message) or f"of {reason}"
-    return pattern.format(stable=stable, signal=verdict.signal if verdict else "an objective")
+    objective = verdict.signal.removeprefix("objective/") if verdict else ""
+    return pattern.format(stable=stable, objective=objective)
 
 
 def _name(revision: Reference | None) -> str:

@@ -112,7 +112,7 @@ def for_terminal(lines: Sequence[Line], ascii_only: bool = False) -> RenderableT
     def shown(words: str) -> str:
         return words.translate(_ASCII) if ascii_only else words
 
-    rows = []
+    rows: list[RenderableType] = []
     for line in lines:
         grid = Table.grid()
         grid.add_column(no_wrap=True)
@@ -121,7 +121,7 @@ def for_terminal(lines: Sequence[Line], ascii_only: bool = False) -> RenderableT
         for span in line.body:
             body.append(shown(span.text), style=span.style or None)
         grid.add_row(Text(shown(line.head), style="dim"), body)
-        rows.append(grid)
+        rows.append(grid if line.head else body)
     return Group(*rows)
 
 
