@@ -142,7 +142,7 @@ async def _watch_live(there: Reach, args: argparse.Namespace, objects: Objects) 
 
     console = Console(highlight=False, markup=False, emoji=False)
     away = ""
-    with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
+    with Live(console=console, auto_refresh=False) as live:
         while True:
             empty = (Line("", text(_nothing(there))),)
             lines = [*(_picture(objects, args) if objects.deployments else empty)]
