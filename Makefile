@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test check sandbox sandbox-down sandbox-status demo scenarios crds clean
+.PHONY: help venv test check sandbox-build sandbox sandbox-down sandbox-status demo scenarios bench-decisions crds clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ check: $(READY) ## Lint, format, types, layers
 	$(RUN) -m mypy
 	$(VENV)/bin/lint-imports
 
+sandbox-build: $(READY) ## Build all parts of the embedded world into the cache
+	@$(RUN) -m sandbox build
+
 sandbox: $(READY) ## Start the embedded world: Kubernetes, KServe, Envoy, Prometheus, Git, Headgate
 	@$(RUN) -m sandbox --world $(WORLD) up $(ARGS)
 
@@ -50,10 +53,13 @@ sandbox-status: $(READY) ## Show all parts of it
 	@$(RUN) -m sandbox --world $(WORLD) status $(ARGS)
 
 demo: $(READY) ## Release one model version by evidence and take another one back, narrated
-	@$(RUN) -m sandbox.demo $(ARGS)
+	@$(RUN) -m sandbox demo $(ARGS)
 
 scenarios: $(READY) ## Run the scenarios in an embedded world of their own
 	$(RUN) -m pytest -m sandbox $(ARGS)
+
+bench-decisions: $(READY) ## Replay the decision rule at full size, with standard errors
+	$(RUN) bench/decisions.py $(ARGS)
 
 crds: $(READY) ## Write crds/ from the models in operator/headgate/api
 	$(RUN) -m headgate crds --directory crds
