@@ -42,6 +42,9 @@ async def test_better_version_is_promoted_step_by_step() -> None:
     await story.run(MINUTE)
 
     assert story.outcomes == {"1:1": "Promoted", "2:2": "Promoted"}
+    record = story.cluster.find("ModelRollout", "models", "fraud-0002")
+    assert record is not None
+    assert [s["weight"] for s in record["status"]["steps"]] == [0, 10, 50, 100, 100]
     services = {s["metadata"]["name"]: s for s in story.cluster.all("InferenceService")}
     old = services[story.cluster.all("ModelRevision")[0]["metadata"]["name"]]
     stopped = [

@@ -45,14 +45,14 @@ def render_record(
     due = decision.transition is not None or _is_due(status, evidence, now, checkpoint_every)
     if not due:
         return dict(status)
-    canary_weight = _canary_weight(decision)
+    weight = _weight_of(spec["to"]["hash"], decision)
     record = dict(status)
     record["outcome"] = (decision.finished or Outcome.PROGRESSING).value
     record["phase"] = decision.state.phase.value
     record["reason"] = decision.state.reason.value
     record["message"] = plain(decision.state.message)
     if decision.transition is not None:
-        record["steps"] = [*status.get("steps", ()), _step(decision, canary_weight, now)]
+        record["steps"] = [*status.get("steps", ()), _step(decision, weight, now)]
         record["steps"] = record["steps"][-MAX_STEPS:]
     if evidence is not None:
         record["evidence"] = {
@@ -64,7 +64,7 @@ def render_record(
             record["firstRequestAt"] = render_moment(evidence.first_canary_request_at)
     if analysis is not None:
         record["signals"] = [_signal(r) for r in analysis.reports]
-        record["decision"] = _decision(analysis, canary_weight, now)
+        record["decision"] = _decision(analysis, weight, now)
     if decision.finished is not None:
         record["finishedAt"] = render_moment(now)
         record["digest"] = record_digest({"spec": spec, "status": record})
@@ -82,9 +82,8 @@ def _is_due(
     return not stored or now - datetime.fromisoformat(stored["asOf"]) >= every
 
 
-def _canary_weight(decision: Decision) -> int:
-    canary = decision.state.canary
-    return next((w for r, w in decision.backends if canary and r.hash == canary.hash), 0)
+def _weight_of(tried: str, decision: Decision) -> int:
+    return next((weight for revision, weight in decision.backends if revision.hash == tried), 0)
 
 
 def _step(decision: Decision, weight: int, now: datetime) -> dict[str, Any]:
