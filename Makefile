@@ -59,7 +59,7 @@ scenarios: $(READY) ## Run the scenarios in an embedded world of their own
 	$(RUN) -m pytest -m sandbox $(ARGS)
 
 bench-decisions: $(READY) ## Replay the decision rule at full size, with standard errors
-	$(RUN) bench/decisions.py $(ARGS)
+	$(RUN) -m bench.decisions $(ARGS)
 
 crds: $(READY) ## Write crds/ from the models in operator/headgate/api
 	$(RUN) -m headgate crds --directory crds
