@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from headgate.adapters.kserve import own_labels, owner_reference
@@ -53,6 +54,14 @@ class RouteView:
     weights: tuple[tuple[str, int], ...]
     verified: bool
     problem: str
+
+
+def render_timeout(timeout: timedelta) -> str:
+    """Render a timeout as Gateway API writes durations (GEP-2257), which knows no days."""
+    seconds, rest = divmod(timeout, timedelta(seconds=1))
+    milliseconds = rest // timedelta(milliseconds=1)
+    parts = [f"{seconds}s" if seconds else "", f"{milliseconds}ms" if milliseconds else ""]
+    return "".join(parts) or "0s"
 
 
 def render_route(

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 from headgate.core.lifecycle import Health
 from headgate.ports import Manifest
@@ -164,7 +165,8 @@ def probe_path(template: Mapping[str, Any], deployment: str) -> str | None:
     model = template["spec"]["predictor"].get("model")
     if model is None:
         return None
-    name = public_name(template, deployment)
+    # The name may come from the user's own args: it stays one path segment whatever it holds.
+    name = quote(public_name(template, deployment), safe="")
     if _format_of(model) in _VLLM_FORMATS:
         return "/v1/models"
     if _format_of(model) in _OPENAI_FORMATS:

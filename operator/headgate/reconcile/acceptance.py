@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from headgate.adapters.gateway import Listener, conflicting_host
+from headgate.adapters.gateway import Listener, conflicting_host, render_timeout
 from headgate.adapters.kserve import MANAGED_BY, MANAGED_BY_LABEL, is_controlled_by, runtime_of
 from headgate.api.model_deployment import ModelDeployment
 from headgate.core.conditions import Objection
@@ -59,7 +59,7 @@ def listener_of(deployment: ModelDeployment) -> Listener:
         section=traffic.gateway.section_name,
         hostnames=traffic.hostnames,
         path_prefix=traffic.path_prefix,
-        timeout=str(traffic.timeout) if traffic.timeout else None,
+        timeout=render_timeout(traffic.timeout.timedelta) if traffic.timeout else None,
     )
 
 
