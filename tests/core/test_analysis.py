@@ -264,7 +264,7 @@ def test_history_makes_the_limit_sharper_than_the_objective() -> None:
     """Claim: 4 failures of 30 break a limit learnt from a stable that hardly fails, and do not
     break an objective of 90 %."""
     known = with_baseline(begin(LOOSE, START), BEFORE, START + timedelta(seconds=2))
-    series = requests((4, 30), (0, 60))
+    series = requests((4, 30), (0, 80))
     sharp, loose = judged(series, LOOSE, evidence=known), judged(series, LOOSE)
 
     assert isinstance(sharp.verdict, Breach)

@@ -14,9 +14,9 @@ test without data adds nothing. The largest term names the culprit.
 
 A limit is an assumption about stable (its history, its objective), and an incident of the service
 breaks it for both arms at once; by chance the canary then crosses it first. So an objective counts
-while compared only if stable does not break it too *and* the comparison itself is at 20: whatever
-happens to the service, a healthy canary gets there once in twenty at most (replayed: far less), and
-while the assumption holds alpha is kept as it is.
+while compared only if stable does not break it too *and* the comparison itself is at 50: whatever
+happens to the service, a healthy canary gets there once in fifty at most (replayed: less than once
+in a hundred), and while the assumption holds alpha is kept as it is.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ _LATENCY_SHARE = 0.25
 _ABSOLUTE_SHARE = 0.15
 _ALONE_SHARE = 0.10
 _SLOW = 0.95  # without a latency objective, slower than this share of stable's requests is "slow"
-_CORROBORATED = 20.0  # e-value of the comparison below which a broken objective blames nobody
+_CORROBORATED = 50.0  # e-value of the comparison below which a broken objective blames nobody
 _CERTAIN = 1_000_000  # no sentence claims a smaller chance than one in this many
 
 
@@ -187,7 +187,7 @@ def _slow_from(settings: Settings, evidence: Evidence) -> tuple[int, float]:
     stable = evidence.latency.compared.stable
     usual = _SLOW * sum(stable)
     index = next((k for k, below in enumerate(accumulate(stable)) if below >= usual), 0) + 1
-    index = max(1, min(index, len(evidence.edges) - 1))
+    index = max(evidence.floor_buckets, min(index, len(evidence.edges) - 1))
     return index, evidence.edges[index - 1] if evidence.edges else inf
 
 
