@@ -300,6 +300,22 @@ def test_a_slow_canary_is_a_breach_of_latency() -> None:
     )
 
 
+def test_slower_within_the_floor_harms_nobody() -> None:
+    """Both answer in a blink: how they split the blink is no reason to go back; beyond it is."""
+    settings = replace(PLAIN, latency_floor_seconds=0.025)
+
+    series = latency((400, 500), (0, 4500), edge="0.005")
+    series += [counter(arm, "0.025", [0, n], LATENCY) for arm, n in ((C, 500), (S, 4500))]
+
+    strict, within = judged(series), judged(series, settings)
+    beyond = judged(latency((400, 500), (0, 4500), edge="0.025"), settings)
+
+    assert isinstance(strict.verdict, Breach)
+    assert not isinstance(within.verdict, Breach)
+    assert isinstance(beyond.verdict, Breach)
+    assert beyond.verdict.reason is Reason.LATENCY_HIGHER
+
+
 def test_latency_is_watched_without_an_objective() -> None:
     """Claim: the shape test needs no threshold; the sentence uses stable's usual range."""
     verdict = judged(latency((300, 1000), (500, 10_000))).verdict

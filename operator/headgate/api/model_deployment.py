@@ -112,6 +112,8 @@ class Rollout(Shape):
     weight w is entered when the canary is shown to be worse by less than 100 * tolerance / w;
     "0.01" to "50".
     """
+    latency_floor: Annotated[Duration, Lasting("0s", "10m")] = Duration("25ms")
+    """Requests answered within this time are equally fast: a canary is only slower by what it does beyond; takes effect at the gateway's next lower bucket edge."""
     on_inconclusive: OnInconclusive = OnInconclusive.HOLD
     """
     What to do when progressDeadline is over and the evidence is inconclusive: Hold, Promote or

@@ -66,7 +66,8 @@ class Settings:
 
     `alpha` bounds the chance that a healthy canary is ever called harmful, `promotion_alpha` the
     chance that a weight is earned by a canary worse than it may be. `weights` are the weights (in
-    percent) that may have to be earned, i.e. the rollout's steps; 100 always may.
+    percent) that may have to be earned, i.e. the rollout's steps; 100 always may. Requests answered
+    within `latency_floor_seconds` are equally fast: how a canary splits them is no harm to anybody.
     """
 
     alpha: float
@@ -75,6 +76,7 @@ class Settings:
     objectives: tuple[Objective, ...] = ()
     weights: tuple[int, ...] = (5, 10, 25, 50, 100)
     promotion_alpha: float = 0.05
+    latency_floor_seconds: float = 0.0
 
     @property
     def ladder(self) -> tuple[int, ...]:
@@ -206,6 +208,12 @@ class Evidence:
         if objective.kind is ObjectiveKind.ERRORS:
             return 1
         return bucket_after(self.edges, objective.threshold_seconds)
+
+    @property
+    def floor_buckets(self) -> int:
+        """How many latency buckets lie within the floor and count as one; at least 1."""
+        floor = self.settings.latency_floor_seconds * (1.0 + 1e-6)
+        return max(1, sum(edge <= floor for edge in self.edges))
 
     def limit(self, objective: Objective, compared: bool) -> float:
         """The rate above which the canary breaks an objective by itself.
@@ -453,8 +461,10 @@ def _close_latency(evidence: Evidence) -> Evidence:
             harm[n] = mixture.multiply(harm[n], factors)
             promotion[n] = _promoted(settings, promotion[n], table, rate)
     known = _renewed(evidence.shape_known, stream.known, len(evidence.edges))
-    slower = shape.alternatives(known, evidence.edges)
-    factors = shape.shape_logs(stream.waiting.canary, stream.waiting.stable, slower)
+    within = evidence.floor_buckets
+    slower = shape.alternatives(_merged(known, within), evidence.edges[within - 1 :])
+    canary, stable = (_merged(c, within) for c in (stream.waiting.canary, stream.waiting.stable))
+    factors = shape.shape_logs(canary, stable, slower)
     tests = replace(
         tests,
         shape=mixture.multiply(tests.shape, factors),
@@ -462,6 +472,11 @@ def _close_latency(evidence: Evidence) -> Evidence:
         promotion_by_objective=tuple(promotion),
     )
     return replace(evidence, latency=_close(stream), tests=tests, shape_known=known)
+
+
+def _merged(counts: Counts, first: int) -> Counts:
+    """Count the first so many buckets as one."""
+    return (sum(counts[:first]), *counts[first:])
 
 
 def _renewed(used: Counts, known: Counts, buckets: int) -> Counts:

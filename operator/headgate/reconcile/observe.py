@@ -260,6 +260,7 @@ def settings_of(policy: Policy) -> Settings:
         tolerance=rollout.tolerance.ratio,
         objectives=tuple(_objective(o) for o in policy.objectives),
         weights=tuple(sorted({*(s.weight for s in rollout.steps), 100})),
+        latency_floor_seconds=rollout.latency_floor.timedelta.total_seconds(),
     )
 
 
