@@ -85,8 +85,8 @@ def _boosting() -> Any:
     )
 
 
-def _imputed_boosting() -> Any:
-    return make_pipeline(SimpleImputer(strategy="median", add_indicator=True), _boosting())
+def _longer_histogram_boosting() -> Any:
+    return HistGradientBoostingClassifier(max_iter=24, max_leaf_nodes=12, random_state=SEED)
 
 
 def _forest() -> Any:
@@ -111,7 +111,14 @@ RECIPES = (
         _boosting,
         drops_incomplete_rows=True,
     ),
-    Recipe("4", "version 3 with the imputer back in front", _imputed_boosting),
+    # As quick as version 2: an imputer costs more than the trees behind it, and a canary that is
+    # slower than stable is another story.
+    Recipe(
+        "4",
+        "back to histograms, which take missing values by themselves, with more trees than "
+        "version 2",
+        _longer_histogram_boosting,
+    ),
     Recipe("slow", f"a forest of {SLOW_TREES} trees, asked one after the other", _forest),
 )
 BROKEN = "broken"
