@@ -1,5 +1,5 @@
 """
-The command line of the embedded world: `python -m sandbox up|down|status|logs|sync|build`.
+The command line of the embedded world: `python -m sandbox up|down|status|logs|sync|build|demo`.
 
 Exit codes: 0 done; 1 the world did not start, is not healthy, or a command failed; 2 wrong usage.
 """
@@ -21,6 +21,7 @@ from pathlib import Path
 from sandbox import parts as table
 from sandbox.builds import build
 from sandbox.cache import MissingError, locked
+from sandbox.demo import demo
 from sandbox.gitsync import SyncError, request_sync
 from sandbox.part import Part
 from sandbox.paths import world_directory
@@ -181,6 +182,15 @@ def build_all(given: argparse.Namespace) -> int:
     return 0
 
 
+def tell_demo(given: argparse.Namespace) -> int:
+    """Tell a model's life in a world of its own; 130 when interrupted."""
+    try:
+        return demo(given.demo_world, given.keep)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
 def run_supervisor(given: argparse.Namespace) -> int:
     """Run the world in this process; `up` does this in the background."""
     return supervise(load_world(given.world), table.select(given.without), given.lifetime_of)
@@ -218,6 +228,12 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     command.set_defaults(run=sync)
     command = commands.add_parser("build", help="build only", parents=[without])
     command.set_defaults(run=build_all)
+    command = commands.add_parser("demo", help="tell a model's life, from commit to rollback")
+    command.add_argument(
+        "--world", dest="demo_world", default="demo", metavar="NAME", help="default: %(default)s"
+    )
+    command.add_argument("--keep", action="store_true", help="leave the world up afterwards")
+    command.set_defaults(run=tell_demo)
     command = commands.add_parser("supervise", parents=[without, lifetime])
     command.set_defaults(run=run_supervisor)
     return parser.parse_args(arguments)
