@@ -109,6 +109,7 @@ _DEPLOYMENT: Manifest = {
             "margin": "0.1",
             "tolerance": "0.5",
             "onInconclusive": "RollBack",
+            "latencyFloor": "25ms",
             "progressDeadline": "2h",
             "paused": True,
             "retry": "2026-11-20",
@@ -293,6 +294,11 @@ WRONG = (
         "an unknown way out",
         {"spec.rollout.onInconclusive": "Abort"},
         "spec.rollout.onInconclusive",
+    ),
+    Wrong(
+        "a latency floor without a unit",
+        {"spec.rollout.latencyFloor": "25"},
+        "spec.rollout.latencyFloor",
     ),
     Wrong(
         "a deadline of nothing",
