@@ -56,7 +56,7 @@ demo: $(READY) ## Release one model version by evidence and take another one bac
 	@$(RUN) -m sandbox demo $(ARGS)
 
 scenarios: $(READY) ## Run the scenarios in an embedded world of their own
-	$(RUN) -m pytest -m sandbox $(ARGS)
+	$(RUN) -m pytest e2e/scenarios -m sandbox $(ARGS)
 
 bench-decisions: $(READY) ## Replay the decision rule at full size, with standard errors
 	$(RUN) -m bench.decisions $(ARGS)

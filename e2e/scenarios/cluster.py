@@ -1,0 +1,113 @@
+"""
+The cluster under test as scenarios see it: addresses, a login, what can be broken in it.
+
+Owns no world: `embedded` makes one from the sandbox; a cluster somewhere else needs another maker,
+and scenarios that break what it cannot break are skipped there.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from sandbox.load import Load, Plan
+from scenarios.api import Api
+
+T = TypeVar("T")
+
+NAMESPACE = "scenarios"
+"""Where every scenario has its objects."""
+
+_POLL_SECONDS = 0.25
+
+
+class Faults(Protocol):
+    """What can be broken. Each returns, or ends, when the part is at work again."""
+
+    def kill_operator(self) -> None:
+        """End the operator as by `kill -9`, and wait until another process has taken over."""
+        ...
+
+    def prometheus_down(self) -> AbstractContextManager[None]:
+        """Let Prometheus answer nobody while the block runs."""
+        ...
+
+    def api_server_down(self) -> AbstractContextManager[None]:
+        """Let the API server answer nobody while the block runs."""
+        ...
+
+
+class Waited(AssertionError):
+    """What was waited for did not come; the message says what was found instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """
+    A cluster with KServe, a gateway, Prometheus and Headgate.
+
+    Attributes:
+        gateway: Address of the public gateway; routes are told apart by host name.
+        api: The administrator.
+        operator_login: Kubeconfig of the operator itself, with nothing but its token.
+        operator_log: The operator's log.
+        faults: What can be broken in it.
+        folder: For the reports of the load clients.
+        told: Lines for the summary: what users saw.
+        ending: Set when nobody waits for a scenario any more.
+    """
+
+    gateway: str
+    api: Api
+    operator_login: Path
+    operator_log: Path
+    faults: Faults
+    folder: Path
+    told: list[str] = field(default_factory=list)
+    ending: threading.Event = field(default_factory=threading.Event)
+
+    def users(self, model: str, rate: float, seed: int = 0) -> Load:
+        """
+        Return users of a model, `rate` requests a second; they begin with `start`.
+
+        Another seed sends other requests and is counted in another file.
+        """
+        plan = Plan(self.gateway, host_of(model), model, rate, seed=seed)
+        return Load(plan, self.folder / f"{model}-{seed}.jsonl")
+
+    def tell(self, line: str) -> None:
+        """Say in the summary at the end what somebody should read."""
+        self.told.append(line)
+
+    def wait(self, what: str, look: Callable[[], T | None], seconds: float) -> T:
+        """
+        Look again and again until something is found, and return it.
+
+        Raises:
+            Waited: Nothing was found in `seconds`; `what` says what was wanted.
+        """
+        deadline = time.monotonic() + seconds
+        while not self.ending.is_set():
+            found = look()
+            if found:
+                return found
+            if time.monotonic() > deadline:
+                raise Waited(f"wanted within {seconds:.0f} s: {what}")
+            time.sleep(_POLL_SECONDS)
+        raise Waited(f"given up: {what}")
+
+
+def host_of(model: str) -> str:
+    """Return the host name under which the model of a scenario is served."""
+    return f"{model}.scenarios.example.com"
+
+
+def last_of(log: Path, count: int, about: Sequence[str]) -> str:
+    """Return the last `count` lines of a log that hold one of the words."""
+    lines = log.read_text(errors="replace").splitlines()
+    return "\n".join([line for line in lines if any(word in line for word in about)][-count:])

@@ -1,0 +1,114 @@
+"""
+The embedded world as a cluster under test: brought up, broken on purpose, taken down.
+
+Owns the processes' signals. Parts that nobody starts again are stopped (SIGSTOP), not killed: their
+connections hang then, which is the worse way not to answer.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from sandbox.paths import ROOT
+from sandbox.processes import wait_until
+from sandbox.status import PartStatus, read_status
+from sandbox.supervisor import State
+from sandbox.world import World, load_world
+from scenarios.api import Api
+from scenarios.cluster import NAMESPACE, Cluster
+
+OPERATOR, PROMETHEUS, CONTROL_PLANE = "headgate", "prometheus", "control-plane"
+_RESTART_SECONDS = 60
+
+
+class WorldError(Exception):
+    """The embedded world did not start, or a part of it did not come back."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedFaults:
+    """Breaks parts of a world by signals."""
+
+    world: World
+
+    def kill_operator(self) -> None:
+        """Kill it; the supervisor starts another one, as a kubelet would."""
+        killed = self._process(OPERATOR)
+        os.kill(killed, signal.SIGKILL)
+        if not wait_until(lambda: self._is_replaced(killed), _RESTART_SECONDS):
+            raise WorldError(f"no operator came after process {killed}")
+
+    @contextmanager
+    def prometheus_down(self) -> Iterator[None]:
+        """Stop it; it takes connections and answers none."""
+        with self._stopped(PROMETHEUS):
+            yield
+
+    @contextmanager
+    def api_server_down(self) -> Iterator[None]:
+        """Stop the whole control plane: etcd, API server, controllers and scheduler."""
+        with self._stopped(CONTROL_PLANE):
+            yield
+
+    @contextmanager
+    def _stopped(self, part: str) -> Iterator[None]:
+        process = self._process(part)
+        os.kill(process, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(process, signal.SIGCONT)
+
+    def _is_replaced(self, killed: int) -> bool:
+        part = self._part(OPERATOR)
+        return part.state is State.READY and part.pid not in (None, killed)
+
+    def _process(self, part: str) -> int:
+        pid = self._part(part).pid
+        if pid is None:
+            raise WorldError(f"{part} does not run")
+        return pid
+
+    def _part(self, name: str) -> PartStatus:
+        return next(part for part in read_status(self.world).parts if part.name == name)
+
+
+@contextmanager
+def brought_up(name: str) -> Iterator[World]:
+    """Bring a new world up, and down at the end; its logs stay."""
+    _run_sandbox(name, "up", "--fresh", "--lifetime-of", str(os.getpid()))
+    try:
+        yield load_world(name)
+    finally:
+        _run_sandbox(name, "down")
+
+
+@contextmanager
+def opened(world: World) -> Iterator[Cluster]:
+    """Make the cluster under test from a world that is up."""
+    folder = world.data / "scenarios"
+    with Api(world.kubeconfig) as api:
+        api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+        yield Cluster(
+            gateway=world.url("gateway"),
+            api=api,
+            operator_login=world.data / "headgate" / "kubeconfig",
+            operator_log=world.log(OPERATOR),
+            faults=EmbeddedFaults(world),
+            folder=folder,
+        )
+
+
+def _run_sandbox(name: str, *arguments: str) -> None:
+    # Found as it was found here, installed or not.
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "e2e")}
+    command = [sys.executable, "-m", "sandbox", "--world", name, *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise WorldError(f"{' '.join(command)}:\n{done.stdout}{done.stderr}")
