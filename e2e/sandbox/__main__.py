@@ -1,7 +1,8 @@
 """
 The command line of the embedded world: `python -m sandbox up|down|status|logs|sync|build|demo`.
 
-Exit codes: 0 done; 1 the world did not start, is not healthy, or a command failed; 2 wrong usage.
+Exit codes: 0 done; 1 the world did not start, is not healthy, or a command failed; 2 wrong usage;
+130 interrupted.
 """
 
 from __future__ import annotations
@@ -183,12 +184,8 @@ def build_all(given: argparse.Namespace) -> int:
 
 
 def tell_demo(given: argparse.Namespace) -> int:
-    """Tell a model's life in a world of its own; 130 when interrupted."""
-    try:
-        return demo(given.demo_world, given.keep)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    """Tell a model's life in a world of its own, and end that world."""
+    return demo(given.demo_world, given.keep)
 
 
 def run_supervisor(given: argparse.Namespace) -> int:
@@ -250,6 +247,9 @@ def main(arguments: Sequence[str]) -> int:
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
     return code
 
 

@@ -127,6 +127,7 @@ class Demo:
             sends them through the gateway and counts what it gets back. There is nothing to
             compare a first version with: it must meet its objectives under traffic to be proven.
         """)
+        self.narrator.blank()
         self._hear(before, check_promoted, serving)
         self._kubectl("get", "md", "-n", NAMESPACE)
 
