@@ -63,13 +63,13 @@ class Cluster:
     """
 
     gateway: str
-    api: Api
-    operator_login: Path
-    operator_log: Path
-    faults: Faults
-    folder: Path
-    told: list[str] = field(default_factory=list)
-    ending: threading.Event = field(default_factory=threading.Event)
+    api: Api = field(repr=False)
+    operator_login: Path = field(repr=False)
+    operator_log: Path = field(repr=False)
+    faults: Faults = field(repr=False)
+    folder: Path = field(repr=False)
+    told: list[str] = field(default_factory=list, repr=False)
+    ending: threading.Event = field(default_factory=threading.Event, repr=False)
 
     def users(self, model: str, rate: float, seed: int = 0) -> Load:
         """

@@ -37,6 +37,11 @@ QUICK: Mapping[str, Any] = {
 }
 """Rules by which a good canary takes half a minute."""
 
+ALL_STEPS = [
+    *("RolloutStarted", "CandidateReady", "StepCompleted", "AllStepsCompleted", "Promoted"),
+]
+"""Why the weight changed, time after time, in a rollout by QUICK that nothing disturbed."""
+
 START_SECONDS = 150.0
 """Patience with a model server that starts on a busy machine."""
 ROLLOUT_SECONDS = 180.0
@@ -189,15 +194,14 @@ class Release:
         """Return all objects of a kind that belong to it."""
         return self.cluster.api.list(kind, NAMESPACE, self._labels)
 
-    def events(self, since: datetime) -> Sequence[Json]:
-        """Return the Events about it that were posted after a moment, to the second."""
-        found = self.cluster.api.list("Event", NAMESPACE)
+    def events(self, about: str) -> Sequence[Json]:
+        """Return the Events about this deployment, in its present life, that mention something."""
+        owner = self.cluster.api.find("ModelDeployment", NAMESPACE, self.name)
+        uid = owner["metadata"]["uid"] if owner else ""
         return [
             event
-            for event in found
-            if event["involvedObject"].get("name") == self.name
-            and event["involvedObject"].get("kind") == "ModelDeployment"
-            and datetime.fromisoformat(event["lastTimestamp"]) >= since.replace(microsecond=0)
+            for event in self.cluster.api.list("Event", NAMESPACE)
+            if event["involvedObject"].get("uid") == uid and about in event["message"]
         ]
 
     # --- waiting ---------------------------------------------------------------------------------

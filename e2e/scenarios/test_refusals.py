@@ -16,7 +16,7 @@ HEAL_SECONDS = 75.0
 
 
 def test_candidate_that_never_starts_gets_no_weight_and_is_rejected(cluster: Cluster) -> None:
-    """A model file cut short costs users nothing, and the reason is the model server's own."""
+    """A model file cut short costs users nothing; the reason names the container and its end."""
     with Release(cluster, "broken") as fraud:
         fraud.serve("1")
         since = fraud.commit("broken", {"progressDeadline": "20s"})
