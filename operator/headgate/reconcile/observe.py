@@ -217,7 +217,9 @@ def _policy(
     """Return the rules in force: those a running rollout began with, else the spec's."""
     in_charge = state.canary is not None or state.phase is Phase.BAKING
     if in_charge and record is not None:
-        return Policy.model_validate(record["spec"]["policy"])
+        # CRDs are upgraded before the operator, so a default of a field that is not known here may
+        # be in it; a rollout that nobody judges any more would be worse than one without it.
+        return Policy.model_validate(record["spec"]["policy"], extra="ignore")
     if deployment is None:
         return None
     spec = deployment.spec
