@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from math import inf, isfinite, nan
 
 import pytest
@@ -42,6 +43,8 @@ def counter(draw: st.DrawFn, instance: str, times: list[datetime], key: tuple[st
     points, value = [], draw(st.integers(0, 50))
     for at in times[born:]:
         happens = draw(st.sampled_from(["grow"] * 12 + ["restart", "nonsense", "absent"]))
+        # An instance counts from its first whole scrape on; what was before it, no look can know.
+        happens = happens if points else "grow"
         value = draw(st.integers(0, 5)) if happens == "restart" else value
         value += draw(st.integers(0, 40))
         if happens == "nonsense":
@@ -53,11 +56,12 @@ def counter(draw: st.DrawFn, instance: str, times: list[datetime], key: tuple[st
 
 
 @st.composite
-def worlds(draw: st.DrawFn) -> list[Series]:
+def worlds(draw: st.DrawFn, longest_gap: int = 400) -> list[Series]:
     """All series of one or two gateway instances; scrapes come every few seconds, with gaps."""
+    spans = [2, 2, 2, 2, 30, longest_gap]
     series = []
     for instance in draw(st.sampled_from([("a",), ("a", "b")])):
-        gaps = draw(st.lists(st.sampled_from([2, 2, 2, 2, 30, 400]), min_size=1, max_size=12))
+        gaps = draw(st.lists(st.sampled_from(spans), min_size=1, max_size=12))
         times = [START]
         for gap in gaps:
             times.append(times[-1] + timedelta(seconds=gap))
@@ -86,20 +90,53 @@ def window(series: list[Series], after: datetime, until: datetime) -> list[Serie
 FOREVER = START + timedelta(days=1)
 
 
-@given(series=worlds(), cuts=st.lists(st.integers(0, 2000), max_size=4))
+def in_looks(series: list[Series], cuts: list[int]) -> Evidence:
+    """Look at these seconds and at the end, with the state stored and read again between."""
+    evidence = begin(RULES, START)
+    for cut in [*(START + timedelta(seconds=one) for one in sorted(cuts)), FOREVER]:
+        evidence = Evidence.from_json(evidence.to_json())
+        evidence = fold(evidence, window(series, evidence.read_from, cut))
+    return evidence
+
+
+CUTS = st.lists(st.integers(0, 2000), max_size=4)
+
+
+# The longest gap is chosen so that no instance lags behind another by more than MAX_GAP in sum.
+@given(series=worlds(longest_gap=24), cuts=CUTS)
 @settings(max_examples=150, deadline=None)
 def test_a_restart_at_any_look_gives_the_same_evidence(
     series: list[Series], cuts: list[int]
 ) -> None:
     """Claim: looks at any times, with the state stored and read between and only samples after
     `read_from` read again, end in the very state of one look at everything."""
-    whole = fold(begin(RULES, START), series)
-    evidence = begin(RULES, START)
-    for cut in [*(START + timedelta(seconds=one) for one in sorted(cuts)), FOREVER]:
-        evidence = Evidence.from_json(evidence.to_json())
-        evidence = fold(evidence, window(series, evidence.read_from, cut))
+    assert in_looks(series, cuts) == fold(begin(RULES, START), series)
 
-    assert evidence == whole
+
+@given(series=worlds(), cuts=CUTS)
+@settings(max_examples=150, deadline=None)
+def test_an_instance_that_was_away_loses_time_and_counts_nothing_twice(
+    series: list[Series], cuts: list[int]
+) -> None:
+    """Claim: an instance away for longer than MAX_GAP is forgotten between two looks; what it says
+    when it is back may start a scrape later, and no request is counted twice."""
+    found = in_looks(series, cuts)
+
+    for arm in Arm:
+        assert found.requests(arm, ERRORS) <= held(series, ERRORS, arm)
+        assert found.requests(arm, LATENCY) <= held(series, LATENCY, arm, "+Inf")
+    assert found.canary_requests <= held(series, ERRORS, Arm.CANARY)
+
+
+def held(series: list[Series], signal: str, arm: Arm, outcome: str | None = None) -> int:
+    """All that these counters ever counted: each request once, restarts included."""
+    total = 0
+    for one in series:
+        if one.signal == signal and one.arm is arm and outcome in (None, one.outcome):
+            values = [int(p.value) for p in one.points if isfinite(p.value) and p.value >= 0]
+            for before, after in pairwise([0, *values]):
+                total += after - before if after >= before else after
+    return total
 
 
 @given(series=worlds())
