@@ -311,6 +311,7 @@ def test_slower_within_the_floor_harms_nobody() -> None:
     beyond = judged(latency((400, 500), (0, 4500), edge="0.025"), settings)
 
     assert isinstance(strict.verdict, Breach)
+    assert strict.verdict.message.startswith("canary took over 0.005 s for 400 of 500 requests")
     assert not isinstance(within.verdict, Breach)
     assert isinstance(beyond.verdict, Breach)
     assert beyond.verdict.reason is Reason.LATENCY_HIGHER

@@ -25,7 +25,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import accumulate
-from math import exp, floor, inf, log, log10
+from math import exp, floor, inf, log, log10, sqrt
 
 from headgate.core.counters import ERRORS, LATENCY, Arm
 from headgate.core.evidence import Evidence, Objective, ObjectiveKind, Settings, Tally
@@ -165,17 +165,39 @@ def _latency_term(settings: Settings, evidence: Evidence) -> _Term:
         if objective.kind is ObjectiveKind.LATENCY
     ]
     by_shape = mixture.log_value(tests.shape, tests.starts)
-    bad_from, limit = _slow_from(settings, evidence)
+    by_threshold = mixture.log_mean(over) if over else -inf
+    found = _telling_from(evidence) if by_shape > max(by_threshold, 0.0) else None
+    bad_from, limit = found or _slow_from(settings, evidence)
     return _Term(
         name=LATENCY,
         reason=Reason.LATENCY_HIGHER,
         share=_LATENCY_SHARE,
-        log_value=(mixture.log_mean([by_shape, mixture.log_mean(over)]) if over else by_shape),
+        log_value=mixture.log_mean([by_shape, by_threshold]) if over else by_shape,
         counts=evidence.latency.compared,
         bad_from=bad_from,
         missing=None,
         what=f"took over {_number(limit)} s for",
     )
+
+
+def _telling_from(evidence: Evidence) -> tuple[int, float] | None:
+    """The edge beyond the floor that tells the arms apart best, when it is their shape that does.
+
+    By the difference of the shares above it over its standard error, as a two-sample z score.
+    """
+    canary, stable = evidence.latency.compared.canary, evidence.latency.compared.stable
+    n_c, n_s = sum(canary), sum(stable)
+    if not n_c or not n_s:
+        return None
+
+    def score(index: int) -> float:
+        over_c, over_s = sum(canary[index:]), sum(stable[index:])
+        share = (over_c + over_s) / (n_c + n_s)
+        spread = share * (1.0 - share) * (1.0 / n_c + 1.0 / n_s)
+        return (over_c / n_c - over_s / n_s) / sqrt(spread) if spread > 0.0 else 0.0
+
+    best = max(range(evidence.floor_buckets, len(canary)), key=score, default=0)
+    return (best, evidence.edges[best - 1]) if best and score(best) > 0.0 else None
 
 
 def _slow_from(settings: Settings, evidence: Evidence) -> tuple[int, float]:
