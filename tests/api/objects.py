@@ -134,7 +134,7 @@ _REVISION: Manifest = {
         "model": _DEPLOYMENT["spec"]["model"],
         "template": _DEPLOYMENT["spec"]["template"],
         "configMaps": [{"name": "thresholds", "hash": "ab" * 32}],
-        "secrets": [{"name": "store", "hash": "cd" * 32}],
+        "secrets": ["store"],
         "untracked": ["registry"],
         "runtime": {"kind": "ClusterServingRuntime", "name": "sklearn", "hash": "ef" * 32},
     },

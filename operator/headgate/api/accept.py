@@ -32,7 +32,22 @@ VISIBILITY = "networking.kserve.io/visibility"
 _RESERVED_LABELS = {
     "app.kubernetes.io/managed-by": "Headgate manages the InferenceService",
     VISIBILITY: "Headgate makes the only route to it",
+    "serving.kserve.io/inferenceservice": "KServe deletes what carries it and is not its own",
+    "component": "KServe selects by it",
 }
+_LEGACY_FRAMEWORKS = (
+    "sklearn",
+    "xgboost",
+    "tensorflow",
+    "pytorch",
+    "triton",
+    "onnx",
+    "huggingface",
+    "pmml",
+    "lightgbm",
+    "paddle",
+)
+"""KServe's older spelling of `model`, which it rewrites itself."""
 _RESERVED_ANNOTATIONS = {
     "serving.kserve.io/stop": "Headgate stops and starts revisions",
     "serving.kserve.io/disable-auto-update": "Headgate stops and starts revisions",
@@ -210,6 +225,40 @@ def _check_template(template: Mapping[str, Any]) -> None:
     for name in COMPONENTS:
         if name in spec:
             _check_component(f"{TEMPLATE}.spec.{name}", spec[name])
+    _check_predictor(f"{TEMPLATE}.spec.predictor", spec["predictor"])
+
+
+def _check_predictor(field: str, predictor: Mapping[str, Any]) -> None:
+    """Check what we read of a predictor: its model, for the public name and the probe."""
+    for name in _LEGACY_FRAMEWORKS:
+        why = f"write predictor.model with modelFormat.name {name}"
+        _refuse(field, predictor, name, why)
+    if predictor.get("minReplicas") == 0:
+        raise Invalid(f"{field}.minReplicas", "at least 1: what does not run proves nothing", "0")
+    if "model" not in predictor:
+        return
+    model = predictor["model"]
+    _check_map(f"{field}.model", model)
+    _check_map(f"{field}.model.modelFormat", model.get("modelFormat"))
+    _check_text(f"{field}.model.modelFormat.name", model["modelFormat"].get("name"))
+    for name in ("runtime", "protocolVersion"):
+        if name in model:
+            _check_text(f"{field}.model.{name}", model[name])
+    arguments = model.get("args", [])
+    if not isinstance(arguments, list):
+        raise Invalid(f"{field}.model.args", "a list", _short(arguments))
+    for index, argument in enumerate(arguments):
+        _check_text(f"{field}.model.args[{index}]", argument)
+
+
+def _check_map(field: str, value: object) -> None:
+    if not isinstance(value, Mapping):
+        raise Invalid(field, "a map", "nothing" if value is None else _short(value))
+
+
+def _check_text(field: str, value: object) -> None:
+    if not isinstance(value, str) or not value:
+        raise Invalid(field, "text", "nothing" if value is None else _short(value))
 
 
 def _check_component(field: str, component: object) -> None:

@@ -113,7 +113,10 @@ class Rollout(Shape):
     "0.01" to "50".
     """
     latency_floor: Annotated[Duration, Lasting("0s", "10m")] = Duration("25ms")
-    """Requests answered within this time are equally fast: a canary is only slower by what it does beyond; takes effect at the gateway's next lower bucket edge."""
+    """
+    Requests answered within this time are equally fast: a canary is slower only by what it does
+    beyond the next lower bucket edge of the gateway's histogram; "0s" counts every difference.
+    """
     on_inconclusive: OnInconclusive = OnInconclusive.HOLD
     """
     What to do when progressDeadline is over and the evidence is inconclusive: Hold, Promote or
@@ -218,6 +221,8 @@ class CanaryStatus(RevisionReference, Report):
     """Index of the step it is at, from 0."""
     scheduled_at: Moment | None = None
     """When all of its pods had a node; the progress deadline counts from here."""
+    losses: Annotated[int, Field(ge=0)] | None = None
+    """How often it lost all of its endpoints after it had been given weight; absent for never."""
     progressing_since: Moment | None = None
     """When it was first given weight; absent until then."""
 
@@ -255,6 +260,8 @@ class RouteStatus(Report):
     """metadata.generation of the HTTPRoute that was written."""
     verified_at: Moment | None = None
     """When the gateway was seen to have accepted that generation; absent until then."""
+    first_since: Moment | None = None
+    """Since when the first backend is the revision it is."""
     weights: Annotated[tuple[WeightStatus, ...], Field(max_length=8)] = ()
     """The revisions it leads to, in the order of its backendRefs."""
 

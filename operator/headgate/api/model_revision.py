@@ -48,8 +48,8 @@ class ModelRevisionSpec(Shape):
     """The InferenceService of this revision, as the deployment had it."""
     config_maps: Annotated[tuple[ContentReference, ...], Field(max_length=64), ListMap("name")] = ()
     """ConfigMaps that the template names, with their contents' hash."""
-    secrets: Annotated[tuple[ContentReference, ...], Field(max_length=64), ListMap("name")] = ()
-    """Secrets that the template names and that the operator may read, with their contents' hash."""
+    secrets: Annotated[tuple[DnsName, ...], Field(max_length=64), ListSet()] = ()
+    """Secrets that the template names and whose contents are part of the hash, at most 64."""
     untracked: Annotated[tuple[DnsName, ...], Field(max_length=64), ListSet()] = ()
     """Secrets that the template names and that the operator may not read."""
     runtime: RuntimeReference | None = None
