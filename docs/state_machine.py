@@ -1,4 +1,6 @@
-"""Draw the state machine from its table: `python docs/state_machine.py > docs/design/state-machine.md`.
+"""Draw the state machine from its table.
+
+`python docs/state_machine.py > docs/design/state-machine.md` renews the page.
 
 A test keeps the page equal to the table, so the picture cannot lie.
 """

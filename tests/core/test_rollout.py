@@ -122,7 +122,11 @@ CASES = [
     ),
     pytest.param(
         situation(
-            state(Phase.PREPARING, scheduled_at=NOW - 61 * MINUTE),
+            state(
+                Phase.PREPARING,
+                scheduled_at=NOW - 61 * MINUTE,
+                phase_since=NOW - 62 * MINUTE,
+            ),
             health={ONE.hash: READY, TWO.hash: Health(problem="exit code 1")},
         ),
         (Phase.ROLLED_BACK, Reason.CANDIDATE_NOT_READY, {"1": 100}, Outcome.ROLLED_BACK),
@@ -137,7 +141,9 @@ CASES = [
         id="a candidate that no node takes waits without a deadline",
     ),
     pytest.param(
-        situation(replace(FIRST, scheduled_at=NOW - 61 * MINUTE), health={}),
+        situation(
+            replace(FIRST, scheduled_at=NOW - 61 * MINUTE, phase_since=NOW - 62 * MINUTE), health={}
+        ),
         (Phase.DEGRADED, Reason.CANDIDATE_NOT_READY, {}, None),
         id="a first revision that is not ready in time is degraded, not rejected",
     ),
@@ -299,6 +305,42 @@ CASES = [
         ),
         (Phase.STABLE, Reason.SERVING, {"1": 100}, None),
         id="a revert in Git ends the rolled back phase",
+    ),
+    pytest.param(
+        situation(
+            state(Phase.PROGRESSING),
+            verified=False,
+            concluded=Rejection(TWO.hash, "2", "ErrorsHigher", 2, NOW, "canary failed"),
+        ),
+        (Phase.ROLLED_BACK, Reason.BREACHED, {"1": 100}, Outcome.ROLLED_BACK),
+        id="a rollback on record is carried out whatever else is seen",
+    ),
+    pytest.param(
+        situation(state(Phase.BAKING), health=DEAD, desired=Desired(THREE, "", "")),
+        (Phase.BAKING, Reason.NOT_STARTED, {"2": 100}, None),
+        id="a canary that serves alone is not left for a stable that is just away",
+    ),
+    pytest.param(
+        situation(
+            state(Phase.BAKING, stable_down_since=NOW - 2 * MINUTE),
+            health=DEAD,
+            desired=Desired(THREE, "", ""),
+        ),
+        (Phase.BAKING, Reason.STABLE_NOT_READY, {"2": 100}, Outcome.SUPERSEDED),
+        id="a canary that serves alone becomes stable when something else is wanted",
+    ),
+    pytest.param(
+        situation(state(Phase.PROGRESSING, losses=2), health={ONE.hash: READY, TWO.hash: Health()}),
+        (Phase.ROLLED_BACK, Reason.CANDIDATE_LOST, {"1": 100}, Outcome.ROLLED_BACK),
+        id="the third loss of all endpoints rejects",
+    ),
+    pytest.param(
+        situation(
+            replace(STABLE, phase=Phase.DEGRADED, proven=False, stable=TWO),
+            desired=Desired(TWO, "", "again"),
+        ),
+        (Phase.BAKING, Reason.JUDGED_ANEW, {"2": 100}, None),
+        id="a changed retry judges a degraded first revision anew",
     ),
 ]
 

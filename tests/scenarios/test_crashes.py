@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-
 from tests.scenarios.memory import Behaviour, Killed, Story
 
 MINUTE = timedelta(minutes=1)

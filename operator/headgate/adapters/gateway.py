@@ -119,27 +119,33 @@ def _parent_ref(listener: Listener) -> dict[str, Any]:
     return reference
 
 
-def read_listener(route: Manifest) -> Listener:
-    """Read back where requests come in, from a route of ours.
+def read_listener(route: Manifest) -> Listener | None:
+    """Read back where requests come in, from a route of ours; None if a hand took that out.
 
     A spec that cannot be read must not keep traffic from going back.
     """
     spec = route["spec"]
-    parent, rule = spec["parentRefs"][0], spec["rules"][0]
+    parents, rules = list(spec.get("parentRefs") or []), list(spec.get("rules") or [])
+    matches = list(rules[0].get("matches") or []) if rules else []
+    if not parents or not matches:
+        return None
     return Listener(
-        gateway=parent["name"],
-        gateway_namespace=parent.get("namespace"),
-        section=parent.get("sectionName"),
-        hostnames=tuple(spec.get("hostnames", ())),
-        path_prefix=rule["matches"][0]["path"]["value"],
-        timeout=(rule.get("timeouts") or {}).get("request"),
+        gateway=parents[0]["name"],
+        gateway_namespace=parents[0].get("namespace"),
+        section=parents[0].get("sectionName"),
+        hostnames=tuple(spec.get("hostnames") or ()),
+        path_prefix=(matches[0].get("path") or {}).get("value", "/"),
+        timeout=(rules[0].get("timeouts") or {}).get("request"),
     )
 
 
 def is_as_rendered(route: Manifest, rendered: Manifest) -> bool:
-    """Whether everything we would write is there already (the server may have added defaults)."""
-    return _covers(route["spec"], rendered["spec"]) and _covers(
-        route["metadata"].get("labels", {}), rendered["metadata"]["labels"]
+    """Whether the route is what we would write; the server may have added defaults."""
+    same = read_listener(route) == read_listener(rendered)
+    return (
+        same
+        and _covers(route["spec"], rendered["spec"])
+        and _covers(route["metadata"].get("labels", {}), rendered["metadata"]["labels"])
     )
 
 
@@ -166,7 +172,8 @@ def observe_route(route: Manifest, gateway: str) -> RouteView:
 
 
 def _weights(route: Manifest) -> tuple[tuple[str, int], ...]:
-    references = route["spec"].get("rules", [{}])[0].get("backendRefs", ())
+    rules = route["spec"].get("rules") or [{}]
+    references = rules[0].get("backendRefs") or ()
     return tuple((_revision_of(r), int(r.get("weight", 1))) for r in references)
 
 
@@ -216,10 +223,12 @@ def _same_place(
     spec: Mapping[str, Any], namespace: str, owner: Manifest, listener: Listener
 ) -> bool:
     wanted = (listener.gateway, listener.gateway_namespace or owner["metadata"]["namespace"])
+    # Gateway API reads a PathPrefix with and without a trailing slash alike.
+    prefix = listener.path_prefix.rstrip("/")
     parents = [(p["name"], p.get("namespace", namespace)) for p in spec.get("parentRefs", ())]
     paths = [
-        m.get("path", {}).get("value", "/")
+        m.get("path", {}).get("value", "/").rstrip("/")
         for r in spec.get("rules", ())
         for m in r.get("matches", ())
     ]
-    return wanted in parents and listener.path_prefix in paths
+    return wanted in parents and prefix in paths

@@ -6,6 +6,8 @@ sent it.
 
 from __future__ import annotations
 
+from headgate.core.wording import plain
+
 
 def one_line(text: str | bytes, length: int) -> str:
     """Return at most `length` characters on one line, without control characters.
@@ -13,6 +15,4 @@ def one_line(text: str | bytes, length: int) -> str:
     Bytes are read as UTF-8, with U+FFFD for what is not. White space is collapsed.
     """
     decoded = text.decode(errors="replace") if isinstance(text, bytes) else text
-    printable = "".join(char if char.isprintable() else " " for char in decoded)
-    line = " ".join(printable.split())
-    return line if len(line) <= length else line[: length - 1] + "…"
+    return plain(decoded, length)

@@ -46,12 +46,17 @@ class ObjectiveKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """A share of requests (0..1, exclusive) that must be good; latency ones have a threshold."""
+    """A share of requests (0..1, exclusive) that must be good; latency ones have a threshold.
+
+    A `relative` one promises no share of its own but what stable did: it is what a bake is watched
+    by where nobody stated an objective on errors. Its target then only bounds it.
+    """
 
     name: str
     target: float
     kind: ObjectiveKind
     threshold_seconds: float | None = None
+    relative: bool = False
 
     def __post_init__(self) -> None:
         if not 0.0 < self.target < 1.0:
@@ -223,9 +228,13 @@ class Evidence:
         """
         budget = min(_BUDGETS * (1.0 - objective.target), 0.99)
         stream, bad_from = self.stream(objective), self.bad_from(objective)
-        if not compared or not stream.history or bad_from is None:
+        # A relative objective knows stable also from the comparison, which is over in the bake.
+        of_stable = stream.history
+        if objective.relative:
+            of_stable = _add(of_stable, stream.compared.stable)
+        if not (compared or objective.relative) or not of_stable or bad_from is None:
             return budget
-        bad, requests = sum(stream.history[bad_from:]), sum(stream.history)
+        bad, requests = sum(of_stable[bad_from:]), sum(of_stable)
         return min(budget, _HISTORIES * sizes.upper_bound(bad, requests))
 
     def stream(self, objective: Objective) -> Stream:

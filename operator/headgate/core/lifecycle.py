@@ -16,6 +16,10 @@ from headgate.core.analysis import Analysis
 MAX_REJECTED = 20
 """How many rejected revisions are remembered (DESIGN: bounded)."""
 
+MAX_LOSSES = 3
+"""How often a canary may lose all of its endpoints under requests: a drained node costs one, a
+rescheduled pod another, and who crashes again and again is not healthy."""
+
 STABLE_DOWN_GRACE = timedelta(seconds=60)
 """How long the stable revision must have had no endpoint before a ready candidate replaces it
 unproven: long enough for a pod to restart, short against an outage nobody else will end."""
@@ -61,6 +65,7 @@ class Reason(StrEnum):
     ABORTED = "RevertedToStable"
     REJECTED_BEFORE = "RejectedBefore"
     SERVING = "Serving"
+    JUDGED_ANEW = "JudgedAnew"
 
 
 class OnInconclusive(StrEnum):
@@ -119,6 +124,8 @@ class Rejection:
     rollout: int
     """Number of the rollout that rejected it."""
     at: datetime
+    message: str = ""
+    """The sentence of a rejection that is only on record yet; not stored in status."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +150,7 @@ class State:
         proven: `stable` has been through a bake without a breach.
         canary: The revision under test; None between rollouts.
         step: Index into the plan's steps, meaningful while there is a canary.
+        losses: How often the canary lost all of its endpoints after it had been given weight.
         phase_since: When the phase was entered, UTC.
         scheduled_at: When the canary's pods had all been scheduled; None until then.
         progressing_since: When the canary was first given weight; None until then.
@@ -159,6 +167,7 @@ class State:
     proven: bool = False
     canary: Revision | None = None
     step: int = 0
+    losses: int = 0
     scheduled_at: datetime | None = None
     progressing_since: datetime | None = None
     stable_down_since: datetime | None = None
@@ -215,6 +224,11 @@ class Situation:
     step_started_at: datetime | None
     """When the canary answered its first request under the verified route of this step."""
     now: datetime
+    concluded: Rejection | None = None
+    """The record in charge says that this canary was rolled back, and the status does not yet:
+    a pass ended half-way, and its decision stands."""
+    retried: bool = False
+    """`retry` has changed since it was last acted on."""
 
     def health_of(self, revision: Revision | None) -> Health:
         """Return what was seen of this revision; nothing seen is not ready."""

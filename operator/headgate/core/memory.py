@@ -30,6 +30,8 @@ class RouteMemory:
     generation: int
     weights: Weights
     verified_at: datetime | None
+    first_since: datetime | None = None
+    """Since when the first backend is the revision it is: its counters before were another's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ def read_memory(status: Mapping[str, Any], retry: str, now: datetime) -> Memory:
         proven=bool(stable.get("proven", False)),
         canary=_revision(canary),
         step=int(canary.get("step", 0)),
+        losses=int(canary.get("losses", 0)),
         scheduled_at=_optional_moment(canary.get("scheduledAt")),
         progressing_since=_optional_moment(canary.get("progressingSince")),
         stable_down_since=_optional_moment(stable.get("notReadySince")),
@@ -127,7 +130,22 @@ def _route(entry: Mapping[str, Any] | None) -> RouteMemory | None:
         return None
     weights = tuple((w["hash"], int(w["weight"])) for w in entry.get("weights", ()))
     verified_at = _optional_moment(entry.get("verifiedAt"))
-    return RouteMemory(entry["name"], int(entry["generation"]), weights, verified_at)
+    first_since = _optional_moment(entry.get("firstSince"))
+    return RouteMemory(entry["name"], int(entry["generation"]), weights, verified_at, first_since)
+
+
+def remember_route(
+    before: RouteMemory | None,
+    name: str,
+    generation: int,
+    weights: Weights,
+    verified_at: datetime | None,
+) -> RouteMemory:
+    """Return the memory of a route as it is now, with what is still true of the one before."""
+    first = weights[0][0] if weights else None
+    same = before is not None and bool(before.weights) and before.weights[0][0] == first
+    first_since = before.first_since if same and before else None
+    return RouteMemory(name, generation, weights, verified_at, first_since or verified_at)
 
 
 def _rendered_revision(revision: Revision, weights: Mapping[str, int]) -> dict[str, Any]:
@@ -152,6 +170,8 @@ def _rendered_canary(state: State, weights: Mapping[str, int]) -> dict[str, Any]
     if state.canary is None:
         return None
     entry = {**_rendered_revision(state.canary, weights), "step": state.step}
+    if state.losses:
+        entry["losses"] = state.losses
     if state.scheduled_at:
         entry["scheduledAt"] = render_moment(state.scheduled_at)
     if state.progressing_since:
@@ -177,4 +197,6 @@ def _rendered_route(route: RouteMemory) -> dict[str, Any]:
     }
     if route.verified_at:
         entry["verifiedAt"] = render_moment(route.verified_at)
+    if route.first_since:
+        entry["firstSince"] = render_moment(route.first_since)
     return entry

@@ -12,7 +12,7 @@ from typing import Any
 
 from headgate.core.analysis import Analysis, Breach, Inconclusive, Pass, SignalReport
 from headgate.core.evidence import Evidence
-from headgate.core.lifecycle import Outcome
+from headgate.core.lifecycle import Outcome, Reason, State
 from headgate.core.memory import render_moment
 from headgate.core.revision import record_digest
 from headgate.core.rollout import Decision
@@ -68,6 +68,24 @@ def render_record(
     if decision.finished is not None:
         record["finishedAt"] = render_moment(now)
         record["digest"] = record_digest({"spec": spec, "status": record})
+    return record
+
+
+def close_record(
+    spec: Mapping[str, Any], status: Mapping[str, Any], state: State, now: datetime
+) -> dict[str, Any]:
+    """Return the status of a record that is over and was never finished, as the state tells it."""
+    tried, record = spec["to"]["hash"], dict(status)
+    rejection = state.rejection_of(tried)
+    outcome, reason = Outcome.SUPERSEDED, Reason.SUPERSEDED.value
+    if rejection is not None and rejection.rollout == spec["number"]:
+        outcome, reason = Outcome.ROLLED_BACK, rejection.reason
+    elif state.stable is not None and state.stable.hash == tried and state.proven:
+        outcome, reason = Outcome.PROMOTED, Reason.PROMOTED.value
+    record["outcome"], record["reason"] = outcome.value, reason
+    record["message"] = plain(state.message)
+    record["finishedAt"] = render_moment(now)
+    record["digest"] = record_digest({"spec": spec, "status": record})
     return record
 
 

@@ -67,6 +67,14 @@ _WAITING = frozenset({Phase.PREPARING, Phase.DEGRADED})
 
 RULES: tuple[Rule, ...] = (
     Rule(
+        "rolled back on record",
+        _TRIED,
+        (Phase.ROLLED_BACK,),
+        rules.concluded,
+        rules.roll_back_as_recorded,
+        finishes=Outcome.ROLLED_BACK,
+    ),
+    Rule(
         "breach",
         _TESTED,
         (Phase.ROLLED_BACK,),
@@ -80,6 +88,14 @@ RULES: tuple[Rule, ...] = (
         (Phase.DEGRADED,),
         rules.breached_first,
         rules.degrade_breached,
+    ),
+    Rule(
+        "another hash wanted, only the canary serves",
+        _TESTED,
+        (Phase.BAKING,),
+        rules.left_while_it_serves_alone,
+        rules.adopt,
+        finishes=Outcome.SUPERSEDED,
     ),
     Rule(
         "stable wanted again",
@@ -121,6 +137,14 @@ RULES: tuple[Rule, ...] = (
         rules.degrade_unready,
     ),
     Rule(
+        "candidate lost its endpoints too often",
+        _TESTED,
+        (Phase.ROLLED_BACK,),
+        rules.lost_too_often,
+        rules.reject_lost,
+        finishes=Outcome.ROLLED_BACK,
+    ),
+    Rule(
         "candidate lost its endpoints",
         _TESTED,
         (Phase.PREPARING,),
@@ -130,7 +154,7 @@ RULES: tuple[Rule, ...] = (
     Rule("first candidate ready", _WAITING, (Phase.BAKING,), rules.ready_first, rules.serve_first),
     Rule(
         "candidate ready, stable without endpoints",
-        _WAITING,
+        _WAITING | {Phase.PROGRESSING},
         (Phase.BAKING,),
         rules.ready_for_lost_stable,
         rules.replace_lost,
@@ -166,6 +190,13 @@ RULES: tuple[Rule, ...] = (
         rules.promote,
         finishes=Outcome.PROMOTED,
     ),
+    Rule(
+        "first revision to be judged anew",
+        frozenset({Phase.DEGRADED}),
+        (Phase.BAKING,),
+        rules.judged_anew,
+        rules.judge_anew,
+    ),
     Rule("a new hash is wanted", _RESTING, (Phase.PREPARING,), rules.startable, rules.start),
     Rule(
         "a rejected hash is wanted",
@@ -193,7 +224,8 @@ def decide(situation: Situation) -> Decision:
     At most one row of RULES is taken a pass. A pass in which nothing holds changes only what was
     observed (scheduling, an absent stable revision), so deciding twice equals deciding once.
     """
-    seen = replace(situation, state=_observed(situation))
+    retried = situation.desired.retry != situation.state.retry
+    seen = replace(situation, state=_observed(situation), retried=retried)
     rule = next((r for r in RULES if seen.state.phase in r.phases and r.holds(seen)), None)
     state = rule.then(seen) if rule else seen.state
     if rule and state.phase not in rule.to:

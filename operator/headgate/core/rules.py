@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from headgate.core.analysis import Breach, Inconclusive, Pass
+from headgate.core.analysis import Reason as Evidenced
 from headgate.core.lifecycle import (
+    MAX_LOSSES,
     MAX_REJECTED,
     OnInconclusive,
     Phase,
@@ -36,29 +38,43 @@ def breached_first(s: Situation) -> bool:
     return s.state.canary is None and _is_breach(s)
 
 
-def reverted(s: Situation) -> bool:
-    state = s.state
-    return (
-        state.canary is not None
-        and state.stable is not None
-        and s.desired.revision.hash == state.stable.hash
-    )
+def concluded(s: Situation) -> bool:
+    return s.state.canary is not None and s.concluded is not None
 
 
-def superseded(s: Situation) -> bool:
+def _is_left(s: Situation) -> bool:
     canary = s.state.canary
     return canary is not None and s.desired.revision.hash != canary.hash
 
 
+def _serves_alone(s: Situation) -> bool:
+    """The canary is all that serves: leaving it now would send users to nobody."""
+    routed = s.state.phase in (Phase.PROGRESSING, Phase.PAUSED, Phase.BAKING)
+    return routed and s.health_of(s.state.canary).serving and not s.stable_serves
+
+
+def left_while_it_serves_alone(s: Situation) -> bool:
+    return _is_left(s) and _serves_alone(s) and s.stable_is_lost
+
+
+def reverted(s: Situation) -> bool:
+    stable = s.state.stable
+    wanted = stable is not None and s.desired.revision.hash == stable.hash
+    return wanted and _is_left(s) and not _serves_alone(s)
+
+
+def superseded(s: Situation) -> bool:
+    return _is_left(s) and not _serves_alone(s)
+
+
 def _candidate_overdue(s: Situation) -> bool:
     # Waiting for capacity is nobody's failure: the deadline counts from the scheduling of the pods.
-    since = s.state.scheduled_at
-    return (
-        s.state.canary is not None
-        and not s.health_of(s.state.canary).ready
-        and since is not None
-        and s.now - since >= s.plan.progress_deadline
-    )
+    # A pod that only restarts was scheduled long ago, so it counts from the loss then.
+    health = s.health_of(s.state.canary)
+    scheduled = s.state.scheduled_at or s.state.phase_since
+    since = max(scheduled, s.state.phase_since)
+    overdue = s.now - since >= s.plan.progress_deadline
+    return s.state.canary is not None and not health.ready and not health.unschedulable and overdue
 
 
 def overdue_with_stable(s: Situation) -> bool:
@@ -71,6 +87,10 @@ def overdue_first(s: Situation) -> bool:
 
 def candidate_lost(s: Situation) -> bool:
     return s.state.canary is not None and not s.health_of(s.state.canary).serving
+
+
+def lost_too_often(s: Situation) -> bool:
+    return candidate_lost(s) and s.state.losses + 1 >= MAX_LOSSES and s.stable_serves
 
 
 def _candidate_ready(s: Situation) -> bool:
@@ -96,13 +116,25 @@ def _step_held(s: Situation) -> bool:
 
 def _earned(s: Situation) -> bool:
     passed = s.analysis is not None and isinstance(s.analysis.verdict, Pass)
-    waived = s.plan.on_inconclusive is OnInconclusive.PROMOTE and _stuck(s)
+    waived = s.plan.on_inconclusive is OnInconclusive.PROMOTE and s.verified and _stuck(s)
     return waived or (passed and _step_held(s))
 
 
+_OUTAGES = (Evidenced.METRICS_UNAVAILABLE, Evidenced.EVIDENCE_STALE)
+
+
 def _stuck(s: Situation) -> bool:
-    undecided = s.analysis is not None and isinstance(s.analysis.verdict, Inconclusive)
-    return s.deadline_passed and undecided
+    """Nobody could tell in time. An outage of the metrics says nothing of the canary, and a step
+    that has just begun has not been looked at yet."""
+    held = s.now - s.state.phase_since >= max(s.step.hold, s.plan.interval)
+    return s.deadline_passed and held and (_is_undecided(s) or not s.verified)
+
+
+def _is_undecided(s: Situation) -> bool:
+    match s.analysis.verdict if s.analysis else None:
+        case Inconclusive(reason=reason):
+            return reason not in _OUTAGES
+    return False
 
 
 def given_up(s: Situation) -> bool:
@@ -177,7 +209,7 @@ def _settled_phase(state: State) -> Phase:
 
 
 def _without_canary(state: State) -> State:
-    return replace(state, canary=None, step=0, scheduled_at=None, progressing_since=None)
+    return replace(state, canary=None, step=0, losses=0, scheduled_at=None, progressing_since=None)
 
 
 def _settle(s: Situation, reason: Reason, message: str) -> State:
@@ -208,6 +240,41 @@ def roll_back(s: Situation) -> State:
     return _reject(s, str(reason), _verdict_text(s))
 
 
+def roll_back_as_recorded(s: Situation) -> State:
+    recorded = s.concluded
+    if recorded is None:
+        raise ValueError("nothing on record")
+    return _reject(s, recorded.reason, recorded.message)
+
+
+def reject_lost(s: Situation) -> State:
+    problem = s.health_of(s.state.canary).problem
+    message = f"version {_version(s.state.canary)} lost its endpoints {MAX_LOSSES} times"
+    text = f"{message}: {problem}" if problem else message
+    return replace(_reject(s, Reason.CANDIDATE_LOST, text), reason=Reason.CANDIDATE_LOST)
+
+
+def adopt(s: Situation) -> State:
+    """Let the canary, which serves alone, be the stable revision: unproven, but all there is."""
+    message = (
+        f"version {_version(s.state.stable)} has no ready endpoint; "
+        f"version {_version(s.state.canary)} serves and stays"
+    )
+    state = _enter(s, Phase.BAKING, Reason.STABLE_NOT_READY, message)
+    return replace(
+        _without_canary(state), stable=s.state.canary, proven=False, stable_down_since=None
+    )
+
+
+def judged_anew(s: Situation) -> bool:
+    return s.retried and s.state.canary is None and wants_stable(s)
+
+
+def judge_anew(s: Situation) -> State:
+    message = f"version {_version(s.state.stable)} is judged anew, as spec.rollout.retry changed"
+    return _enter(s, Phase.BAKING, Reason.JUDGED_ANEW, message)
+
+
 def give_up(s: Situation) -> State:
     message = f"no verdict before the progress deadline: {_verdict_text(s)}"
     return replace(_reject(s, Reason.DEADLINE_EXCEEDED, message), reason=Reason.DEADLINE_EXCEEDED)
@@ -228,7 +295,8 @@ def degrade_unready(s: Situation) -> State:
 
 
 def degrade_breached(s: Situation) -> State:
-    message = f"{_verdict_text(s)}; there is no earlier revision to go back to"
+    way_out = "change spec.rollout.retry to judge it anew"
+    message = f"{_verdict_text(s)}; there is no earlier revision to go back to; {way_out}"
     return _enter(s, Phase.DEGRADED, Reason.NOTHING_TO_ROLL_BACK_TO, message)
 
 
@@ -255,7 +323,8 @@ def lose(s: Situation) -> State:
     message = f"version {_version(s.state.canary)} has no ready endpoint any more"
     text = f"{message}: {problem}" if problem else message
     # Pods that come back are scheduled anew, and so is the deadline that counts from there.
-    return replace(_enter(s, Phase.PREPARING, Reason.CANDIDATE_LOST, text), scheduled_at=None)
+    state = _enter(s, Phase.PREPARING, Reason.CANDIDATE_LOST, text)
+    return replace(state, scheduled_at=None, losses=s.state.losses + 1)
 
 
 def progress(s: Situation) -> State:
@@ -283,15 +352,12 @@ def replace_lost(s: Situation) -> State:
 
 
 def advance(s: Situation) -> State:
-    step = s.plan.steps[s.state.step + 1]
-    message = f"version {_version(s.state.canary)} earned {step.weight} %: {_verdict_text(s)}"
-    state = _enter(s, Phase.PROGRESSING, _earned_reason(s), message)
+    state = _enter(s, Phase.PROGRESSING, _earned_reason(s), _earned_text(s))
     return replace(state, step=s.state.step + 1)
 
 
 def bake(s: Situation) -> State:
-    message = f"version {_version(s.state.canary)} earned all requests: {_verdict_text(s)}"
-    reason = _earned_reason(s)
+    reason, message = _earned_reason(s), _earned_text(s)
     reason = Reason.ALL_STEPS_COMPLETED if reason is Reason.STEP_COMPLETED else reason
     return _enter(s, Phase.BAKING, reason, message)
 
@@ -299,6 +365,13 @@ def bake(s: Situation) -> State:
 def _earned_reason(s: Situation) -> Reason:
     # Promoting without proof is what the spec asked for, and never done silently.
     return Reason.DEADLINE_EXCEEDED if _stuck(s) else Reason.STEP_COMPLETED
+
+
+def _earned_text(s: Situation) -> str:
+    waived = (
+        "not proven before the progress deadline, promoted as spec.rollout.onInconclusive says: "
+    )
+    return f"version {_version(s.state.canary)}: {waived if _stuck(s) else ''}{_verdict_text(s)}"
 
 
 def promote(s: Situation) -> State:
@@ -313,7 +386,11 @@ def pause(s: Situation) -> State:
 
 
 def resume(s: Situation) -> State:
-    return _enter(s, Phase.PROGRESSING, Reason.RESUMED, "the rollout may go on")
+    # Time in which nobody wanted it to go on does not count for the progress deadline.
+    state = _enter(s, Phase.PROGRESSING, Reason.RESUMED, "the rollout may go on")
+    since = s.state.progressing_since
+    paused = s.now - s.state.phase_since
+    return replace(state, progressing_since=since + paused if since else None)
 
 
 def stay_back(s: Situation) -> State:

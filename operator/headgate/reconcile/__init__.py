@@ -10,11 +10,12 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from headgate.core.conditions import Objection
-from headgate.core.rollout import decide
-from headgate.ports import MODEL_DEPLOYMENT, Refused
-from headgate.reconcile.act import act
-from headgate.reconcile.observe import observe
-from headgate.reconcile.report import report, report_objection
+from headgate.core.lifecycle import Outcome
+from headgate.core.rollout import Decision, decide
+from headgate.ports import MODEL_DEPLOYMENT, Manifest, Refused, Unavailable
+from headgate.reconcile.act import act, forget_old
+from headgate.reconcile.observe import Observation, observe
+from headgate.reconcile.report import report, report_objection, write_record
 from headgate.reconcile.world import GONE, Key, Options, Report, Transition, World
 
 __all__ = ["GONE", "Key", "Options", "Report", "Transition", "World", "reconcile"]
@@ -22,6 +23,20 @@ __all__ = ["GONE", "Key", "Options", "Report", "Transition", "World", "reconcile
 _OBJECTION_POLL = timedelta(seconds=30)
 """How soon a spec that the world contradicts is looked at again: a missing ConfigMap or Gateway
 that appears wakes nobody, as we do not watch other people's objects."""
+
+
+async def _put_on_record(
+    seen: Observation, decision: Decision, record: Manifest | None, world: World
+) -> Manifest | None:
+    """Write a rollback down before it is carried out.
+
+    Once traffic is back there is no evidence any more, so a pass that ends before the status is
+    stored could not decide the same again. Traffic goes back even if this cannot be written.
+    """
+    try:
+        return await write_record(seen, decision, record, seen.memory.route, world)
+    except Unavailable:
+        return record
 
 
 def _refusal(error: Refused) -> Objection:
@@ -39,12 +54,17 @@ async def reconcile(key: Key, world: World, now: datetime) -> Report:
         await report_objection(seen, world)
         return Report(phase=seen.memory.state.phase.value, again_in=_OBJECTION_POLL)
     decision = decide(seen.situation)
+    record = seen.children.record
+    if decision.finished is Outcome.ROLLED_BACK:
+        record = await _put_on_record(seen, decision, record, world)
     try:
-        acted = await act(seen, decision, world)
+        acted = await act(seen, decision, record, world)
     except Refused as error:
         await report_objection(replace(seen, objection=_refusal(error)), world)
         return Report(phase=seen.memory.state.phase.value, again_in=_OBJECTION_POLL)
     transition = await report(seen, acted, world)
+    if decision.finished is not None:
+        await forget_old(seen, acted.decision, world)
     again_in = decision.again_in
     if seen.objection is not None:
         again_in = min(again_in or _OBJECTION_POLL, _OBJECTION_POLL)

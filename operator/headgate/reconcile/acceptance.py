@@ -8,16 +8,28 @@ raises Unavailable and the pass is tried again.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from headgate.adapters.gateway import Listener, conflicting_host, render_timeout
+from headgate.adapters.gateway import (
+    Listener,
+    conflicting_host,
+    read_listener,
+    render_timeout,
+)
 from headgate.adapters.kserve import MANAGED_BY, MANAGED_BY_LABEL, is_controlled_by, runtime_of
 from headgate.api.model_deployment import ModelDeployment
 from headgate.core.conditions import Objection
 from headgate.core.lifecycle import Revision
-from headgate.core.revision import content_hash, references, revision_hash, revision_name
+from headgate.core.revision import (
+    References,
+    content_hash,
+    references,
+    revision_hash,
+    revision_name,
+)
 from headgate.ports import (
     CLUSTER_SERVING_RUNTIME,
     CONFIG_MAP,
@@ -68,6 +80,7 @@ async def resolve(deployment: ModelDeployment, world: World) -> Resolved:
     namespace = deployment.metadata.namespace
     template = deployment.spec.template.manifest()
     named = references(template["spec"], (template.get("metadata") or {}).get("annotations"))
+    _check_names(named)
     tracked = named.secrets if world.options.track_secrets else ()
     untracked = () if world.options.track_secrets else named.secrets
     runtime, config_maps, secrets = await asyncio.gather(
@@ -89,8 +102,9 @@ async def resolve(deployment: ModelDeployment, world: World) -> Resolved:
         "hash": hash,
         "model": deployment.spec.model.manifest(),
         "template": template,
-        "configMaps": _references(config_maps),
-        "secrets": _references(secrets),
+        "configMaps": [{"name": name, "hash": config_maps[name]} for name in sorted(config_maps)],
+        # Names only: from the hash of a short secret its reader could guess it back.
+        "secrets": sorted(secrets),
         "untracked": list(untracked),
     }
     if runtime:
@@ -99,8 +113,22 @@ async def resolve(deployment: ModelDeployment, world: World) -> Resolved:
     return Resolved(revision, spec, untracked)
 
 
-def _references(hashes: Mapping[str, str]) -> list[dict[str, str]]:
-    return [{"name": name, "hash": hashes[name]} for name in sorted(hashes)]
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_MOST_NAMES = 64
+"""How many ConfigMaps, and how many Secrets, a revision can list; the schema's bound."""
+
+
+def _check_names(named: References) -> None:
+    """Refuse names that no object can have, before they become part of a URL or a status."""
+    field = "spec.template.spec"
+    for kind, names in (("ConfigMap", named.config_maps), ("Secret", named.secrets)):
+        for name in names:
+            if len(name) > 253 or not _NAME.fullmatch(name):
+                wanted = f"a {kind} name as Kubernetes allows it"
+                raise Objected(Objection("InvalidSpec", field, wanted, repr(name)[:80]))
+        if len(names) > _MOST_NAMES:
+            wanted = f"at most {_MOST_NAMES} {kind}s"
+            raise Objected(Objection("InvalidSpec", field, wanted, str(len(names))))
 
 
 async def _contents(
@@ -161,8 +189,7 @@ async def check_hostnames(
     Asked only while a claim is made: routes of all namespaces are read for it.
     """
     listener = listener_of(deployment)
-    claimed = set(route["spec"].get("hostnames", ())) if route else set()
-    if claimed >= set(listener.hostnames):
+    if route is not None and read_listener(route) == listener:
         return
     routes = await world.cluster.list(HTTP_ROUTE, None, {MANAGED_BY_LABEL: MANAGED_BY})
     conflict = conflicting_host(routes, owner, listener)

@@ -8,7 +8,7 @@ finds the world changed raises Conflict, and the pass starts anew from what is t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -31,8 +31,8 @@ from headgate.adapters.kserve import (
     service_name,
 )
 from headgate.api.model_deployment import ModelDeployment
-from headgate.core.lifecycle import Outcome, Revision
-from headgate.core.memory import RouteMemory, Weights, rollout_name
+from headgate.core.lifecycle import Outcome, Reason, Revision
+from headgate.core.memory import RouteMemory, Weights, remember_route, rollout_name
 from headgate.core.rollout import Decision
 from headgate.ports import (
     HTTP_ROUTE,
@@ -42,9 +42,10 @@ from headgate.ports import (
     MODEL_ROLLOUT,
     Conflict,
     Manifest,
+    Refused,
 )
 from headgate.reconcile.acceptance import Resolved, listener_of
-from headgate.reconcile.observe import Observation
+from headgate.reconcile.observe import Observation, tried_revision
 from headgate.reconcile.world import World
 
 _VERIFY_POLL = timedelta(milliseconds=100)
@@ -64,17 +65,20 @@ class Acted:
     draining: bool
 
 
-async def act(seen: Observation, decision: Decision, world: World) -> Acted:
-    """Carry out a decision; raises Conflict, Unavailable or Refused, and may then be repeated."""
-    record = seen.children.record
+async def act(
+    seen: Observation, decision: Decision, record: Manifest | None, world: World
+) -> Acted:
+    """Carry out a decision; raises Conflict, Unavailable or Refused, and may then be repeated.
+
+    The route comes first: weight is only ever given to what serves already, and taking it away
+    must wait for nothing.
+    """
+    route = await _ensure_route(seen, decision, world)
     if seen.resolved is not None and _is_wanted(seen.resolved, decision):
         await _ensure_revision(seen, seen.resolved, world)
-        decision, record = await _ensure_record(seen, seen.resolved, decision, world)
+        decision, record = await _ensure_record(seen, seen.resolved, decision, record, world)
     await _ensure_running(seen, decision, world)
-    route = await _ensure_route(seen, decision, world)
     draining = await _stop_others(seen, decision, route, world)
-    if decision.finished is not None:
-        await _forget_old(seen, decision, world)
     return Acted(decision, route, record, draining)
 
 
@@ -105,20 +109,27 @@ async def _ensure_revision(seen: Observation, resolved: Resolved, world: World) 
 
 
 async def _ensure_record(
-    seen: Observation, resolved: Resolved, decision: Decision, world: World
+    seen: Observation,
+    resolved: Resolved,
+    decision: Decision,
+    record: Manifest | None,
+    world: World,
 ) -> tuple[Decision, Manifest | None]:
-    """Create the record of a rollout that starts, or that somebody deleted while it ran."""
-    state, record = decision.state, seen.children.record
-    if state.canary is None or state.canary.hash != resolved.revision.hash:
+    """Create the record of a try that starts, or that somebody deleted while it ran."""
+    state = decision.state
+    tried = tried_revision(state)
+    if tried is None or tried.hash != resolved.revision.hash:
         return decision, record
-    if record is not None and _is_of(record, state.number, resolved):
+    anew = state.reason is Reason.JUDGED_ANEW and decision.transition is not None
+    if record is not None and _is_of(record, state.number, resolved) and not anew:
         return decision, record
     owner = seen.owner
     name = owner["metadata"]["name"]
     records = await world.cluster.list(
         MODEL_ROLLOUT, owner["metadata"]["namespace"], own_labels(name)
     )
-    begun = next((r for r in records if _is_begun(r, owner, resolved)), None)
+    known = seen.memory.state.number
+    begun = next((r for r in records if _is_begun(r, owner, resolved, known)), None)
     latest = max((r["spec"]["number"] for r in records), default=0)
     number = begun["spec"]["number"] if begun else max(latest + 1, state.number)
     decision = replace(decision, state=replace(state, number=number))
@@ -133,11 +144,12 @@ def _is_of(record: Manifest, number: int, resolved: Resolved) -> bool:
     return bool(spec["number"] == number and spec["to"]["hash"] == resolved.revision.hash)
 
 
-def _is_begun(record: Manifest, owner: Manifest, resolved: Resolved) -> bool:
+def _is_begun(record: Manifest, owner: Manifest, resolved: Resolved, known: int) -> bool:
     """Whether this record is of the same attempt, begun by a pass that ended half-way."""
     spec, outcome = record["spec"], (record.get("status") or {}).get("outcome")
     return (
-        spec["deploymentUID"] == owner["metadata"]["uid"]
+        spec["number"] > known
+        and spec["deploymentUID"] == owner["metadata"]["uid"]
         and spec["to"]["hash"] == resolved.revision.hash
         and outcome in (None, Outcome.PROGRESSING.value)
     )
@@ -265,7 +277,7 @@ async def _ensure_route(seen: Observation, decision: Decision, world: World) -> 
     """Write the route if it is not as decided, and wait a little for the gateway to take it up."""
     owner, route = seen.owner, seen.children.route
     listener = _listener(seen)
-    if listener is None or not decision.backends:
+    if seen.children.foreign_route is not None or listener is None or not decision.backends:
         return seen.memory.route
     backends = [_backend(seen, revision, weight) for revision, weight in decision.backends]
     rendered = render_route(owner["metadata"]["name"], owner, listener, backends)
@@ -273,16 +285,15 @@ async def _ensure_route(seen: Observation, decision: Decision, world: World) -> 
         known = seen.memory.route
         view = observe_route(route, listener.gateway)
         verified_at = known.verified_at if known else None
-        return RouteMemory(rendered["metadata"]["name"], view.generation, view.weights, verified_at)
+        name = rendered["metadata"]["name"]
+        return remember_route(known, name, view.generation, view.weights, verified_at)
     await _check_unchanged(seen, world)
-    if route is None:
-        written = await world.cluster.create(rendered)
-    else:
-        written = await world.cluster.apply(rendered)
+    written = await _write_route(rendered, backends, seen, world)
     weights: Weights = tuple((b.revision, b.weight) for b in backends)
     view, verified = await _await_verified(written, listener.gateway, world)
     verified_at = world.clock.now() if verified else None
-    return RouteMemory(rendered["metadata"]["name"], view.generation, weights, verified_at)
+    name = rendered["metadata"]["name"]
+    return remember_route(seen.memory.route, name, view.generation, weights, verified_at)
 
 
 def _listener(seen: Observation) -> Listener | None:
@@ -292,8 +303,26 @@ def _listener(seen: Observation) -> Listener | None:
     return read_listener(seen.children.route) if seen.children.route else None
 
 
+async def _write_route(
+    rendered: Mapping[str, Any], backends: Sequence[Backend], seen: Observation, world: World
+) -> Manifest:
+    """Write the route; if its new listener is refused, the weights still go to the present one."""
+    route = seen.children.route
+    if route is None:
+        return await world.cluster.create(rendered)
+    try:
+        return await world.cluster.apply(rendered)
+    except Refused:
+        present = read_listener(route)
+        if present is None or present == read_listener(rendered):
+            raise
+        name = seen.owner["metadata"]["name"]
+        await world.cluster.apply(render_route(name, seen.owner, present, backends))
+        raise
+
+
 def _backend(seen: Observation, revision: Revision, weight: int) -> Backend:
-    template = _template_of(seen, revision.hash) or {"spec": {}}
+    template = _template_of(seen, revision.hash) or seen.children.shape_of(revision)
     return Backend(revision.hash, service_name(revision.name, template), weight)
 
 
@@ -330,13 +359,16 @@ async def _await_verified(written: Manifest, gateway: str, world: World) -> tupl
 # --- history -------------------------------------------------------------------------------------
 
 
-async def _forget_old(seen: Observation, decision: Decision, world: World) -> None:
-    """Delete the oldest stopped revisions and finished records beyond `spec.history`."""
+async def forget_old(seen: Observation, decision: Decision, world: World) -> None:
+    """Delete the oldest stopped revisions and finished records beyond `spec.history`.
+
+    Proven revisions outlive rejected ones: they are what can be gone back to.
+    """
     if seen.deployment is None:
         return
     metadata, keep = seen.owner["metadata"], seen.deployment.spec.history
     resting = [r for h, r in seen.children.revisions.items() if h not in decision.running]
-    for revision in _newest_first(resting)[keep:]:
+    for revision in _most_useful_first(resting)[keep:]:
         name = revision["metadata"]["name"]
         service = seen.children.services.get(name)
         if service is not None:
@@ -356,8 +388,12 @@ def _has_ended(record: Manifest) -> bool:
     return bool((record.get("status") or {}).get("finishedAt"))
 
 
-def _newest_first(manifests: list[Manifest]) -> list[Manifest]:
-    return sorted(manifests, key=lambda m: str(m["metadata"]["creationTimestamp"]), reverse=True)
+def _most_useful_first(revisions: list[Manifest]) -> list[Manifest]:
+    def rank(revision: Manifest) -> tuple[bool, str]:
+        proven = bool((revision.get("status") or {}).get("proven"))
+        return proven, str(revision["metadata"]["creationTimestamp"])
+
+    return sorted(revisions, key=rank, reverse=True)
 
 
 async def _delete(kind: Any, manifest: Manifest, world: World) -> None:

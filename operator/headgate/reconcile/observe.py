@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from headgate.adapters.gateway import RouteView, observe_route
 from headgate.adapters.kserve import (
     REVISION_LABEL,
+    is_controlled_by,
     own_labels,
     probe_path,
     read_health,
@@ -41,14 +42,23 @@ from headgate.core.lifecycle import (
     Desired,
     Health,
     OnInconclusive,
+    Outcome,
     Phase,
     Plan,
+    Rejection,
     Revision,
     Situation,
     State,
     Step,
 )
-from headgate.core.memory import Memory, RouteMemory, Weights, read_memory, rollout_name
+from headgate.core.memory import (
+    Memory,
+    RouteMemory,
+    Weights,
+    read_memory,
+    remember_route,
+    rollout_name,
+)
 from headgate.core.rollout import backends, next_weight
 from headgate.ports import (
     DEPLOYMENT,
@@ -60,6 +70,7 @@ from headgate.ports import (
     Arms,
     Manifest,
     MetricsUnavailable,
+    Refused,
 )
 from headgate.reconcile.acceptance import (
     Objected,
@@ -85,6 +96,9 @@ class Children:
     """InferenceServices by name."""
     deployments: Sequence[Manifest]
     route: Manifest | None
+    """Our HTTPRoute; None if there is none, or one that is not ours."""
+    foreign_route: Manifest | None
+    """Somebody else's HTTPRoute in the place of ours: never read on, never written."""
     record: Manifest | None
     """The ModelRollout in charge, or the latest one."""
 
@@ -92,6 +106,12 @@ class Children:
         """Return the template of a revision that is stored; None if it is not."""
         manifest = self.revisions.get(hash)
         return manifest["spec"]["template"] if manifest else None
+
+    def shape_of(self, revision: Revision) -> Mapping[str, Any]:
+        """Return what a revision consists of: its template, or else what still runs of it."""
+        service = self.services.get(revision.name)
+        running = service["spec"] if service else {"predictor": {}}
+        return self.template(revision.hash) or {"spec": running}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +138,12 @@ async def observe(key: Key, owner: Manifest, world: World, now: datetime) -> Obs
     deployment, objection = _parse(owner)
     retry = deployment.spec.rollout.retry if deployment else ""
     memory = read_memory(owner.get("status") or {}, retry, now)
-    children = await _children(key, memory, world)
+    children = await _children(key, owner, memory, world)
     resolved: Resolved | None = None
     if deployment is not None:
         resolved, objection = await _accept(owner, deployment, children, memory, world)
-    policy = _policy(memory.state, children.record, deployment)
+    record = record_in_charge(memory.state, children.record)
+    policy = _policy(record, deployment)
     desired = _desired(deployment, objection, resolved, memory.state)
     if policy is None or desired is None:
         return Observation(
@@ -135,7 +156,7 @@ async def observe(key: Key, owner: Manifest, world: World, now: datetime) -> Obs
     memory = Memory(memory.state, route)
     verified_at = route.verified_at if route else None
     plan = plan_of(policy.rollout)
-    evidence, analysis = await _judge(key, memory, children.record, policy, verified_at, world, now)
+    evidence, analysis = await _judge(key, memory, record, policy, verified_at, world, now)
     situation = Situation(
         plan=plan,
         desired=desired,
@@ -145,6 +166,7 @@ async def observe(key: Key, owner: Manifest, world: World, now: datetime) -> Obs
         analysis=analysis,
         step_started_at=evidence.first_canary_request_after_rebase_at if evidence else None,
         now=now,
+        concluded=_concluded(memory.state, record, now),
     )
     return Observation(
         owner, deployment, objection, resolved, memory, children, view, evidence, situation
@@ -158,7 +180,7 @@ def _parse(owner: Manifest) -> tuple[ModelDeployment | None, Objection | None]:
         return None, Objection("InvalidSpec", error.field, error.wanted, error.found)
 
 
-async def _children(key: Key, memory: Memory, world: World) -> Children:
+async def _children(key: Key, owner: Manifest, memory: Memory, world: World) -> Children:
     labels, cluster, number = own_labels(key.name), world.cluster, memory.state.number
     revisions, services, deployments, route = await asyncio.gather(
         cluster.list(MODEL_REVISION, key.namespace, labels),
@@ -174,9 +196,34 @@ async def _children(key: Key, memory: Memory, world: World) -> Children:
         revisions={r["spec"]["hash"]: r for r in revisions},
         services={s["metadata"]["name"]: s for s in services},
         deployments=deployments,
-        route=route,
+        route=route if route is not None and is_controlled_by(route, owner) else None,
+        foreign_route=None if route is None or is_controlled_by(route, owner) else route,
         record=record,
     )
+
+
+def tried_revision(state: State) -> Revision | None:
+    """Return the revision that is being tried: the canary, or a first one in its bake."""
+    alone = state.stable if state.phase in (Phase.BAKING, Phase.DEGRADED) else None
+    return state.canary or alone
+
+
+def record_in_charge(state: State, record: Manifest | None) -> Manifest | None:
+    """Return the record if it is about what is being tried now; None if it is of another try."""
+    tried = tried_revision(state)
+    if record is None or tried is None or record["spec"]["to"]["hash"] != tried.hash:
+        return None
+    return record
+
+
+def _concluded(state: State, record: Manifest | None, now: datetime) -> Rejection | None:
+    """Return the rollback that is on record already, if a pass ended before the status had it."""
+    status = (record or {}).get("status") or {}
+    if record is None or state.canary is None or status.get("outcome") != Outcome.ROLLED_BACK:
+        return None
+    reason = (status.get("decision") or {}).get("reason") or status["reason"]
+    canary = state.canary
+    return Rejection(canary.hash, canary.version, reason, state.number, now, status["message"])
 
 
 async def _accept(
@@ -193,6 +240,10 @@ async def _accept(
         await check_hostnames(owner, deployment, children.route, world)
     except Objected as error:
         return None, error.objection
+    except Refused as error:
+        # What the template names may not be read. What runs must go on being judged.
+        wanted = "objects that the operator may read"
+        return None, Objection("Refused", "spec.template", wanted, str(error))
     return resolved, None
 
 
@@ -207,16 +258,14 @@ async def _check_names(
     stored = children.revisions.get(revision.hash) or await world.cluster.get(
         MODEL_REVISION, namespace, name
     )
-    held = {HTTP_ROUTE: children.route, INFERENCE_SERVICE: service, MODEL_REVISION: stored}
+    route = children.route or children.foreign_route
+    held = {HTTP_ROUTE: route, INFERENCE_SERVICE: service, MODEL_REVISION: stored}
     check_ownership(owner, name, held)
 
 
-def _policy(
-    state: State, record: Manifest | None, deployment: ModelDeployment | None
-) -> Policy | None:
+def _policy(record: Manifest | None, deployment: ModelDeployment | None) -> Policy | None:
     """Return the rules in force: those a running rollout began with, else the spec's."""
-    in_charge = state.canary is not None or state.phase is Phase.BAKING
-    if in_charge and record is not None:
+    if record is not None:
         # CRDs are upgraded before the operator, so a default of a field that is not known here may
         # be in it; a rollout that nobody judges any more would be worse than one without it.
         return Policy.model_validate(record["spec"]["policy"], extra="ignore")
@@ -260,10 +309,21 @@ def settings_of(policy: Policy) -> Settings:
         alpha=float((100 - rollout.confidence.decimal) / 100),
         margin=rollout.margin.ratio,
         tolerance=rollout.tolerance.ratio,
-        objectives=tuple(_objective(o) for o in policy.objectives),
+        objectives=_objectives(policy),
         weights=tuple(sorted({*(s.weight for s in rollout.steps), 100})),
         latency_floor_seconds=rollout.latency_floor.timedelta.total_seconds(),
     )
+
+
+BASELINE_OBJECTIVE = CoreObjective("baseline", 0.01, ObjectiveKind.ERRORS, relative=True)
+"""Watches the bake where nobody stated an objective on errors: at most twice what stable did."""
+
+
+def _objectives(policy: Policy) -> tuple[CoreObjective, ...]:
+    stated = tuple(_objective(o) for o in policy.objectives)
+    if any(o.kind is ObjectiveKind.ERRORS for o in stated):
+        return stated
+    return (*stated, BASELINE_OBJECTIVE)
 
 
 def _objective(objective: Objective) -> CoreObjective:
@@ -285,11 +345,8 @@ async def _health(key: Key, state: State, children: Children, world: World) -> d
 async def _health_of(
     key: Key, revision: Revision, is_canary: bool, state: State, children: Children, world: World
 ) -> Health:
-    template = children.template(revision.hash)
+    template = children.shape_of(revision)
     service = children.services.get(revision.name)
-    if template is None:
-        # Its record was deleted by hand; what still runs is judged by its predictor alone.
-        template = {"spec": {"predictor": {}}}
     waiting = is_canary and state.phase in (Phase.PREPARING, Phase.DEGRADED)
     seen = read_health(template, revision.name, service, children.deployments, (), None)
     if seen.ready and not waiting:
@@ -338,10 +395,10 @@ def _route_in_force(
     known = memory.route
     serving = all(health.get(hash, ABSENT).serving for hash, _ in wanted)
     if view.weights != wanted or not view.verified or not serving:
-        return RouteMemory(known.name, view.generation, view.weights, None)
+        return remember_route(known, known.name, view.generation, view.weights, None)
     same = known.generation == view.generation and known.weights == view.weights
     verified_at = known.verified_at if same and known.verified_at else now
-    return RouteMemory(known.name, view.generation, view.weights, verified_at)
+    return remember_route(known, known.name, view.generation, view.weights, verified_at)
 
 
 async def _judge(
@@ -362,7 +419,7 @@ async def _judge(
     arms = _arms(key, state, memory.route)
     try:
         if evidence is None:
-            evidence = await _begin(arms, policy, verified_at, world, now)
+            evidence = await _begin(arms, policy, memory.route, verified_at, world, now)
         if evidence.since != verified_at:
             evidence = rebase(evidence, verified_at)
         evidence = fold(evidence, await world.metrics.read(arms, evidence.read_from, now))
@@ -377,15 +434,22 @@ async def _judge(
 
 
 async def _begin(
-    arms: Arms, policy: Policy, verified_at: datetime, world: World, now: datetime
+    arms: Arms,
+    policy: Policy,
+    route: RouteMemory,
+    verified_at: datetime,
+    world: World,
+    now: datetime,
 ) -> Evidence:
     evidence = begin(settings_of(policy), verified_at)
     if arms.stable is None:
         return evidence
     # Before the canary, stable had the same position in the route and so the same series.
     history = Arms(arms.namespace, arms.route, arms.stable, None)
-    series = await world.metrics.read(history, verified_at - BASELINE, now)
-    return with_baseline(evidence, series, verified_at)
+    since = max(verified_at - BASELINE, route.first_since or verified_at)
+    series = await world.metrics.read(history, since, now)
+    own = [replace(s, points=tuple(p for p in s.points if p.at >= since)) for s in series]
+    return with_baseline(evidence, own, verified_at)
 
 
 def stored_evidence(record: Manifest | None) -> Evidence | None:

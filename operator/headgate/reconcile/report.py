@@ -13,12 +13,19 @@ from typing import Any
 
 from headgate.core.conditions import Seen, render_conditions
 from headgate.core.lifecycle import ABSENT, Outcome, Phase, State
-from headgate.core.memory import Memory, render_memory, render_moment, rollout_name
-from headgate.core.record import render_record
+from headgate.core.memory import (
+    Memory,
+    RouteMemory,
+    render_memory,
+    render_moment,
+    rollout_name,
+)
+from headgate.core.record import close_record, render_record
+from headgate.core.rollout import Decision
 from headgate.core.wording import plain
 from headgate.ports import EVENT, Manifest, Refused, Unavailable
 from headgate.reconcile.act import Acted
-from headgate.reconcile.observe import Observation
+from headgate.reconcile.observe import Observation, tried_revision
 from headgate.reconcile.world import Transition, World
 
 _WARNINGS = frozenset({Phase.ROLLED_BACK, Phase.DEGRADED})
@@ -26,9 +33,17 @@ _WARNINGS = frozenset({Phase.ROLLED_BACK, Phase.DEGRADED})
 
 async def report(seen: Observation, acted: Acted, world: World) -> Transition | None:
     """Write record, revisions and status in that order, then an Event if something happened."""
-    await _write_record(seen, acted, world)
-    await _write_revisions(seen, acted.decision.state, world)
+    failure: Exception | None = None
+    try:
+        await write_record(seen, acted.decision, acted.record, acted.route, world)
+        await _close_left_record(seen, acted, world)
+        await _write_revisions(seen, acted.decision.state, world)
+    except (Unavailable, Refused) as error:
+        # The state must be stored all the same, or the next pass would decide from the old one.
+        failure = error
     await _write_status(seen, _status(seen, acted), world)
+    if failure is not None:
+        raise failure
     transition = _transition(seen, acted)
     if transition is not None:
         await _post_event(seen.owner, transition, world)
@@ -101,25 +116,44 @@ async def _write_status(seen: Observation, status: Mapping[str, Any], world: Wor
 # --- record and revisions ------------------------------------------------------------------------
 
 
-async def _write_record(seen: Observation, acted: Acted, world: World) -> None:
-    record, situation = acted.record, seen.situation
+async def write_record(
+    seen: Observation,
+    decision: Decision,
+    record: Manifest | None,
+    route: RouteMemory | None,
+    world: World,
+) -> Manifest | None:
+    """Write what is new to the record in charge, and return it as it is now."""
+    situation = seen.situation
     if record is None or situation is None:
-        return
+        return record
     before = record.get("status") or {}
     # A rollout that starts has no evidence yet: what was read belongs to the one before it.
     judged = _name(record) == _name(seen.children.record)
     after = render_record(
         record["spec"],
         before,
-        acted.decision,
+        decision,
         seen.evidence if judged else None,
         situation.analysis if judged else None,
-        acted.route.generation if acted.route else 0,
+        route.generation if route else 0,
         situation.now,
         world.options.checkpoint_every,
     )
-    if after != before:
-        await world.cluster.patch_status(record, after)
+    return await world.cluster.patch_status(record, after) if after != before else record
+
+
+async def _close_left_record(seen: Observation, acted: Acted, world: World) -> None:
+    """Finish a record that nothing is in charge of any more: its own last write was lost, or
+    something else is tried instead."""
+    left, situation, state = seen.children.record, seen.situation, acted.decision.state
+    if left is None or situation is None or acted.decision.finished is not None:
+        return
+    status, tried = left.get("status") or {}, tried_revision(state)
+    in_charge = tried is not None and tried.hash == left["spec"]["to"]["hash"]
+    if not status.get("finishedAt") and (not in_charge or _name(left) != _name(acted.record)):
+        closed = close_record(left["spec"], status, state, situation.now)
+        await world.cluster.patch_status(left, closed)
 
 
 def _name(manifest: Manifest | None) -> str:
