@@ -50,6 +50,9 @@ def rollout_name(deployment: str, number: int) -> str:
 def read_memory(status: Mapping[str, Any], retry: str, now: datetime) -> Memory:
     """Read what an earlier pass stored; an object without a phase starts with nothing.
 
+    What a hand or another version left out has its default, moments `now`. Raises ValueError for a
+    phase that does not exist: then nothing is known, and nothing may be done.
+
     `retry` is the value in the spec: the first pass takes it as already acted on.
     """
     if "phase" not in status:
@@ -58,8 +61,8 @@ def read_memory(status: Mapping[str, Any], retry: str, now: datetime) -> Memory:
     stable = status.get("stable") or {}
     state = State(
         phase=Phase(status["phase"]),
-        phase_since=_moment(status["phaseSince"]),
-        reason=Reason(status["reason"]),
+        phase_since=_optional_moment(status.get("phaseSince")) or now,
+        reason=_reason(status.get("reason")),
         message=status.get("message", ""),
         stable=_revision(stable),
         proven=bool(stable.get("proven", False)),
@@ -107,6 +110,11 @@ def _moment(text: str) -> datetime:
 
 def _optional_moment(text: str | None) -> datetime | None:
     return _moment(text) if text else None
+
+
+def _reason(text: str | None) -> Reason:
+    # A reason is output: one that another version wrote must not end every pass.
+    return Reason(text) if text in set(Reason) else Reason.NOT_STARTED
 
 
 def _revision(entry: Mapping[str, Any]) -> Revision | None:
