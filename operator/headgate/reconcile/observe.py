@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from headgate.adapters.gateway import RouteView, observe_route
@@ -22,34 +22,22 @@ from headgate.adapters.kserve import (
     service_name,
 )
 from headgate.api.accept import Invalid, parse
-from headgate.api.model_deployment import ModelDeployment, Objective, Rollout
+from headgate.api.model_deployment import ModelDeployment
 from headgate.api.model_rollout import Policy
-from headgate.core.analysis import Analysis, Inconclusive, judge
-from headgate.core.analysis import Reason as Evidenced
 from headgate.core.conditions import Objection
 from headgate.core.evidence import (
     Evidence,
-    ObjectiveKind,
-    Settings,
-    begin,
-    fold,
-    rebase,
-    with_baseline,
 )
-from headgate.core.evidence import Objective as CoreObjective
 from headgate.core.lifecycle import (
     ABSENT,
     Desired,
     Health,
-    OnInconclusive,
     Outcome,
     Phase,
-    Plan,
     Rejection,
     Revision,
     Situation,
     State,
-    Step,
 )
 from headgate.core.memory import (
     Memory,
@@ -59,7 +47,7 @@ from headgate.core.memory import (
     remember_route,
     rollout_name,
 )
-from headgate.core.rollout import backends, next_weight
+from headgate.core.rollout import backends
 from headgate.ports import (
     DEPLOYMENT,
     HTTP_ROUTE,
@@ -67,9 +55,7 @@ from headgate.ports import (
     MODEL_REVISION,
     MODEL_ROLLOUT,
     POD,
-    Arms,
     Manifest,
-    MetricsUnavailable,
     Refused,
 )
 from headgate.reconcile.acceptance import (
@@ -80,10 +66,9 @@ from headgate.reconcile.acceptance import (
     check_ownership,
     resolve,
 )
+from headgate.reconcile.judging import judge_rollout
+from headgate.reconcile.policy import plan_of
 from headgate.reconcile.world import Key, World
-
-BASELINE = timedelta(minutes=10)
-"""How far back stable's own history is read when a canary first gets weight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +117,12 @@ class Observation:
     situation: Situation | None
     """None when there is nothing to decide: no spec was ever accepted."""
 
+    def template_of(self, hash: str) -> Mapping[str, Any] | None:
+        """Return the template a revision can be made from; None if it is stored nowhere."""
+        if self.resolved is not None and self.resolved.revision.hash == hash:
+            return dict(self.resolved.spec["template"])
+        return self.children.template(hash)
+
 
 async def observe(key: Key, owner: Manifest, world: World, now: datetime) -> Observation:
     """Read the world once; raises Unavailable if the API server does not answer."""
@@ -156,7 +147,7 @@ async def observe(key: Key, owner: Manifest, world: World, now: datetime) -> Obs
     memory = Memory(memory.state, route)
     verified_at = route.verified_at if route else None
     plan = plan_of(policy.rollout)
-    evidence, analysis = await _judge(key, memory, record, policy, verified_at, world, now)
+    evidence, analysis = await judge_rollout(key, memory, record, policy, verified_at, world, now)
     situation = Situation(
         plan=plan,
         desired=desired,
@@ -291,49 +282,6 @@ def _desired(
     return Desired(current, hold, state.retry) if current else None
 
 
-def plan_of(rollout: Rollout) -> Plan:
-    """Translate the API's words into the core's plan."""
-    return Plan(
-        steps=tuple(Step(s.weight, s.hold.timedelta) for s in rollout.steps),
-        bake=rollout.bake.timedelta,
-        interval=rollout.interval.timedelta,
-        progress_deadline=rollout.progress_deadline.timedelta,
-        on_inconclusive=OnInconclusive(rollout.on_inconclusive.value),
-    )
-
-
-def settings_of(policy: Policy) -> Settings:
-    """Translate the API's words into what the evidence is judged by."""
-    rollout = policy.rollout
-    return Settings(
-        alpha=float((100 - rollout.confidence.decimal) / 100),
-        margin=rollout.margin.ratio,
-        tolerance=rollout.tolerance.ratio,
-        objectives=_objectives(policy),
-        weights=tuple(sorted({*(s.weight for s in rollout.steps), 100})),
-        latency_floor_seconds=rollout.latency_floor.timedelta.total_seconds(),
-    )
-
-
-BASELINE_OBJECTIVE = CoreObjective("baseline", 0.01, ObjectiveKind.ERRORS, relative=True)
-"""Watches the bake where nobody stated an objective on errors: at most twice what stable did."""
-
-
-def _objectives(policy: Policy) -> tuple[CoreObjective, ...]:
-    stated = tuple(_objective(o) for o in policy.objectives)
-    if any(o.kind is ObjectiveKind.ERRORS for o in stated):
-        return stated
-    return (*stated, BASELINE_OBJECTIVE)
-
-
-def _objective(objective: Objective) -> CoreObjective:
-    if objective.latency is not None:
-        threshold = objective.latency.threshold.timedelta.total_seconds()
-        kind = ObjectiveKind.LATENCY
-        return CoreObjective(objective.name, objective.target.ratio, kind, threshold)
-    return CoreObjective(objective.name, objective.target.ratio, ObjectiveKind.ERRORS)
-
-
 async def _health(key: Key, state: State, children: Children, world: World) -> dict[str, Health]:
     revisions = [r for r in (state.stable, state.canary) if r is not None]
     found = await asyncio.gather(
@@ -399,77 +347,3 @@ def _route_in_force(
     same = known.generation == view.generation and known.weights == view.weights
     verified_at = known.verified_at if same and known.verified_at else now
     return remember_route(known, known.name, view.generation, view.weights, verified_at)
-
-
-async def _judge(
-    key: Key,
-    memory: Memory,
-    record: Manifest | None,
-    policy: Policy,
-    verified_at: datetime | None,
-    world: World,
-    now: datetime,
-) -> tuple[Evidence | None, Analysis | None]:
-    state = memory.state
-    evidence = stored_evidence(record)
-    if state.phase not in (Phase.PROGRESSING, Phase.PAUSED, Phase.BAKING) or record is None:
-        return evidence, None
-    if verified_at is None or memory.route is None:
-        return evidence, None
-    arms = _arms(key, state, memory.route)
-    try:
-        if evidence is None:
-            evidence = await _begin(arms, policy, memory.route, verified_at, world, now)
-        if evidence.since != verified_at:
-            evidence = rebase(evidence, verified_at)
-        evidence = fold(evidence, await world.metrics.read(arms, evidence.read_from, now))
-    except MetricsUnavailable as error:
-        verdict = Inconclusive(Evidenced.METRICS_UNAVAILABLE, str(error), None)
-        return evidence, Analysis(verdict, (), None)
-    control = arms.stable is not None
-    weight = next_weight(plan_of(policy.rollout), state) if control else None
-    settings = evidence.settings
-    stale_after = max(world.options.stale_after, 3 * policy.rollout.interval.timedelta)
-    return evidence, judge(settings, evidence, weight, now, stale_after, control)
-
-
-async def _begin(
-    arms: Arms,
-    policy: Policy,
-    route: RouteMemory,
-    verified_at: datetime,
-    world: World,
-    now: datetime,
-) -> Evidence:
-    evidence = begin(settings_of(policy), verified_at)
-    if arms.stable is None:
-        return evidence
-    # Before the canary, stable had the same position in the route and so the same series.
-    history = Arms(arms.namespace, arms.route, arms.stable, None)
-    since = max(verified_at - BASELINE, route.first_since or verified_at)
-    series = await world.metrics.read(history, since, now)
-    own = [replace(s, points=tuple(p for p in s.points if p.at >= since)) for s in series]
-    return with_baseline(evidence, own, verified_at)
-
-
-def stored_evidence(record: Manifest | None) -> Evidence | None:
-    """Return the checkpoint in a record; None if there is none or it cannot be read.
-
-    An unreadable one (an older operator, a hand) is no evidence: it is gathered anew.
-    """
-    stored = ((record or {}).get("status") or {}).get("evidence") or {}
-    if "state" not in stored:
-        return None
-    try:
-        return Evidence.from_json(stored["state"])
-    except ValueError:
-        return None
-
-
-def _arms(key: Key, state: State, route: RouteMemory) -> Arms:
-    positions = {hash: position for position, (hash, _) in enumerate(route.weights)}
-    stable = positions.get(state.stable.hash) if state.stable else None
-    canary = positions.get(state.canary.hash) if state.canary else None
-    if state.canary is None:
-        return Arms(key.namespace, route.name, None, stable)
-    return Arms(key.namespace, route.name, stable, canary)

@@ -1,0 +1,62 @@
+"""The API's words on how to release, as the core's values.
+
+Owns the translation of a rollout's policy. Must not know where it was read from.
+"""
+
+from __future__ import annotations
+
+from headgate.api.model_deployment import Objective, Rollout
+from headgate.api.model_rollout import Policy
+from headgate.core.evidence import Objective as CoreObjective
+from headgate.core.evidence import (
+    ObjectiveKind,
+    Settings,
+)
+from headgate.core.lifecycle import (
+    OnInconclusive,
+    Plan,
+    Step,
+)
+
+
+def plan_of(rollout: Rollout) -> Plan:
+    """Translate the API's words into the core's plan."""
+    return Plan(
+        steps=tuple(Step(s.weight, s.hold.timedelta) for s in rollout.steps),
+        bake=rollout.bake.timedelta,
+        interval=rollout.interval.timedelta,
+        progress_deadline=rollout.progress_deadline.timedelta,
+        on_inconclusive=OnInconclusive(rollout.on_inconclusive.value),
+    )
+
+
+def settings_of(policy: Policy) -> Settings:
+    """Translate the API's words into what the evidence is judged by."""
+    rollout = policy.rollout
+    return Settings(
+        alpha=float((100 - rollout.confidence.decimal) / 100),
+        margin=rollout.margin.ratio,
+        tolerance=rollout.tolerance.ratio,
+        objectives=_objectives(policy),
+        weights=tuple(sorted({*(s.weight for s in rollout.steps), 100})),
+        latency_floor_seconds=rollout.latency_floor.timedelta.total_seconds(),
+    )
+
+
+BASELINE_OBJECTIVE = CoreObjective("baseline", 0.01, ObjectiveKind.ERRORS, relative=True)
+"""Watches the bake where nobody stated an objective on errors: at most twice what stable did."""
+
+
+def _objectives(policy: Policy) -> tuple[CoreObjective, ...]:
+    stated = tuple(_objective(o) for o in policy.objectives)
+    if any(o.kind is ObjectiveKind.ERRORS for o in stated):
+        return stated
+    return (*stated, BASELINE_OBJECTIVE)
+
+
+def _objective(objective: Objective) -> CoreObjective:
+    if objective.latency is not None:
+        threshold = objective.latency.threshold.timedelta.total_seconds()
+        kind = ObjectiveKind.LATENCY
+        return CoreObjective(objective.name, objective.target.ratio, kind, threshold)
+    return CoreObjective(objective.name, objective.target.ratio, ObjectiveKind.ERRORS)

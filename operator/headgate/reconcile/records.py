@@ -1,0 +1,125 @@
+"""The record of a try: made when it starts, found again after a crash, made anew when deleted.
+
+Owns which ModelRollout a try has and what its spec says. Must not write its status.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from headgate.adapters.kserve import (
+    own_labels,
+)
+from headgate.api.model_deployment import ModelDeployment
+from headgate.core.lifecycle import Outcome, Reason, Revision
+from headgate.core.memory import rollout_name
+from headgate.core.rollout import Decision
+from headgate.ports import (
+    MODEL_ROLLOUT,
+    Manifest,
+)
+from headgate.reconcile.acceptance import Resolved
+from headgate.reconcile.observe import Observation, tried_revision
+from headgate.reconcile.world import World
+
+
+async def ensure_record(
+    seen: Observation,
+    resolved: Resolved,
+    decision: Decision,
+    record: Manifest | None,
+    world: World,
+) -> tuple[Decision, Manifest | None]:
+    """Create the record of a try that starts, or that somebody deleted while it ran."""
+    state = decision.state
+    tried = tried_revision(state)
+    if tried is None or tried.hash != resolved.revision.hash:
+        return decision, record
+    anew = state.reason is Reason.JUDGED_ANEW and decision.transition is not None
+    if record is not None and _is_of(record, state.number, resolved) and not anew:
+        return decision, record
+    owner = seen.owner
+    name = owner["metadata"]["name"]
+    records = await world.cluster.list(
+        MODEL_ROLLOUT, owner["metadata"]["namespace"], own_labels(name)
+    )
+    known = seen.memory.state.number
+    begun = next((r for r in records if _is_begun(r, owner, resolved, known)), None)
+    latest = max((r["spec"]["number"] for r in records), default=0)
+    number = begun["spec"]["number"] if begun else max(latest + 1, state.number)
+    decision = replace(decision, state=replace(state, number=number))
+    if begun is None:
+        manifest = _rendered_record(seen, decision, resolved, records)
+        begun = await world.cluster.create(manifest)
+    return decision, begun
+
+
+def _is_of(record: Manifest, number: int, resolved: Resolved) -> bool:
+    spec = record["spec"]
+    return bool(spec["number"] == number and spec["to"]["hash"] == resolved.revision.hash)
+
+
+def _is_begun(record: Manifest, owner: Manifest, resolved: Resolved, known: int) -> bool:
+    """Whether this record is of the same attempt, begun by a pass that ended half-way."""
+    spec, outcome = record["spec"], (record.get("status") or {}).get("outcome")
+    return (
+        spec["number"] > known
+        and spec["deploymentUID"] == owner["metadata"]["uid"]
+        and spec["to"]["hash"] == resolved.revision.hash
+        and outcome in (None, Outcome.PROGRESSING.value)
+    )
+
+
+def _rendered_record(
+    seen: Observation, decision: Decision, resolved: Resolved, records: Any
+) -> dict[str, Any]:
+    owner, deployment = seen.owner, seen.deployment
+    if deployment is None:
+        raise ValueError("a rollout starts from an accepted spec only")
+    name, number = owner["metadata"]["name"], decision.state.number
+    spec: dict[str, Any] = {
+        "deployment": name,
+        "deploymentUID": owner["metadata"]["uid"],
+        "number": number,
+        "to": _reference(resolved.revision),
+        "model": deployment.spec.model.manifest(),
+        "policy": _rendered_policy(deployment),
+        "generation": owner["metadata"]["generation"],
+        "startedAt": decision.state.phase_since.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+    }
+    if decision.state.stable is not None:
+        spec["from"] = _reference(decision.state.stable)
+    previous = _previous(records)
+    if previous is not None:
+        spec["previous"] = previous
+    return {
+        "apiVersion": MODEL_ROLLOUT.api_version,
+        "kind": MODEL_ROLLOUT.kind,
+        # No owner: the record outlives the deployment, that is what it is for.
+        "metadata": {
+            "name": rollout_name(name, number),
+            "namespace": owner["metadata"]["namespace"],
+            "labels": own_labels(name),
+        },
+        "spec": spec,
+    }
+
+
+def _rendered_policy(deployment: ModelDeployment) -> dict[str, Any]:
+    return {
+        "rollout": deployment.spec.rollout.manifest(),
+        "objectives": [o.manifest() for o in deployment.spec.objectives],
+    }
+
+
+def _reference(revision: Revision) -> dict[str, str]:
+    return {"revision": revision.name, "hash": revision.hash, "version": revision.version}
+
+
+def _previous(records: Any) -> dict[str, str] | None:
+    finished = [r for r in records if (r.get("status") or {}).get("digest")]
+    if not finished:
+        return None
+    last = max(finished, key=lambda r: int(r["spec"]["number"]))
+    return {"name": last["metadata"]["name"], "digest": last["status"]["digest"]}
