@@ -271,3 +271,33 @@ def test_an_objective_that_means_nothing_cannot_be_made(
     """Claim: refused with its name."""
     with pytest.raises(ValueError, match=f"objective x: .*{message}"):
         Objective("x", target, kind, threshold)
+
+
+def test_latency_of_the_first_requests_is_not_counted() -> None:
+    """Claim: a fresh process is slow at first; errors count from the first request on."""
+    warm = replace(SETTINGS, warm_up_requests=20)
+
+    cold = fold(begin(warm, START), busy(1))
+    later = fold(begin(warm, START), busy(2))
+
+    assert cold.requests(C, ERRORS) == 20
+    assert cold.requests(C, LATENCY) == 0
+    assert later.requests(C, LATENCY) == 20
+
+
+def busy(blocks: int) -> list[Series]:
+    """So many blocks of 20 canary and 180 stable requests, with their latency."""
+    moments = [START + timedelta(seconds=2 * n) for n in range(blocks + 1)]
+    kinds = ((ERRORS, GOOD), (LATENCY, "0.25"), (LATENCY, "+Inf"))
+    return [
+        Series(
+            signal,
+            arm,
+            "a",
+            outcome,
+            outcome,
+            tuple(Point(at, float(each * n)) for n, at in enumerate(moments)),
+        )
+        for arm, each in ((C, 20), (S, 180))
+        for signal, outcome in kinds
+    ]

@@ -73,6 +73,8 @@ class Settings:
     chance that a weight is earned by a canary worse than it may be. `weights` are the weights (in
     percent) that may have to be earned, i.e. the rollout's steps; 100 always may. Requests answered
     within `latency_floor_seconds` are equally fast: how a canary splits them is no harm to anybody.
+    The latency of the canary's first `warm_up_requests` is not counted: a fresh process is slow for
+    reasons that say nothing of the model, and a rule fixed before the rollout keeps the test valid.
     """
 
     alpha: float
@@ -82,6 +84,7 @@ class Settings:
     weights: tuple[int, ...] = (5, 10, 25, 50, 100)
     promotion_alpha: float = 0.05
     latency_floor_seconds: float = 0.0
+    warm_up_requests: int = 0
 
     @property
     def ladder(self) -> tuple[int, ...]:
@@ -355,6 +358,8 @@ def with_baseline(evidence: Evidence, series: Sequence[Series], until: datetime)
 def _absorb(evidence: Evidence, block: Block) -> Evidence:
     """Add one block: start times, requests, absolute tests, then the tests of closed blocks."""
     evidence = _with_edges(_with_starts(evidence, block.at), block)
+    if evidence.canary_requests < evidence.settings.warm_up_requests:
+        block = replace(block, latency={})
     canary = sum(block.errors.get(Arm.CANARY, ()))
     if canary:
         evidence = replace(

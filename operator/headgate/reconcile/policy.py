@@ -19,6 +19,11 @@ from headgate.core.lifecycle import (
 )
 
 
+WARM_UP_REQUESTS = 20
+"""How many of a canary's first requests may be slow: imports, caches and thread pools are set up
+by them (the first prediction of a scikit-learn model took 150 to 260 ms, the next ones 1 ms)."""
+
+
 def plan_of(rollout: Rollout) -> Plan:
     """Translate the API's words into the core's plan."""
     return Plan(
@@ -39,6 +44,7 @@ def settings_of(policy: Policy) -> Settings:
         tolerance=rollout.tolerance.ratio,
         objectives=_objectives(policy),
         weights=tuple(sorted({*(s.weight for s in rollout.steps), 100})),
+        warm_up_requests=WARM_UP_REQUESTS,
         latency_floor_seconds=rollout.latency_floor.timedelta.total_seconds(),
     )
 
