@@ -18,7 +18,6 @@ from headgate.core.lifecycle import (
     Step,
 )
 
-
 WARM_UP_REQUESTS = 20
 """How many of a canary's first requests may be slow: imports, caches and thread pools are set up
 by them (the first prediction of a scikit-learn model took 150 to 260 ms, the next ones 1 ms)."""
