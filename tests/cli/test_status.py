@@ -652,6 +652,14 @@ def test_why_finds_records_intact_after_a_real_api_server(served: dict[str, str]
     assert read["answer"].startswith("Version 2 went back to version 1 because it ")
 
 
+def ended(process: subprocess.Popen[Any]) -> tuple[Any, Any]:
+    """Wait for the end and return what was printed since; a process that does not end is killed."""
+    try:
+        return process.communicate(timeout=30)
+    finally:
+        process.kill()
+
+
 @pytest.mark.apiserver
 def test_watch_ends_cleanly_on_interrupt(served: dict[str, str]) -> None:
     """In a pipe the picture comes once while nothing changes, and Ctrl-C is exit code 0."""
@@ -662,7 +670,7 @@ def test_watch_ends_cleanly_on_interrupt(served: dict[str, str]) -> None:
         assert process.stdout is not None
         assert "RolledBack" in process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        rest, errors = process.communicate(timeout=30)
+        rest, errors = ended(process)
 
     assert process.returncode == exits.OK
     assert "models/fraud" not in rest
@@ -683,7 +691,8 @@ def test_watch_on_a_terminal_is_styled_and_ends_cleanly(served: dict[str, str]) 
         while b"Stalled is True" not in seen and time.monotonic() < end:
             seen += os.read(controller, 65536)
         process.send_signal(signal.SIGINT)
-        code = process.wait(timeout=30)
+        ended(process)
+        code = process.returncode
     os.close(controller)
 
     assert "RolledBack" in seen.decode()
