@@ -1,8 +1,8 @@
 """Make the world as decided: whole desired states, safe to repeat.
 
-Owns the order of writes. Must not decide. Before traffic moves, what runs is made sure of; after
-it has moved and the gateway has confirmed it, what is no longer wanted is stopped. A write that
-finds the world changed raises Conflict, and the pass starts anew from what is there now.
+Owns the order of writes. Must not decide. Traffic first, then what must run, then what need not run
+any more, once the gateway has confirmed that nobody is sent there. A write that finds the world
+changed raises Conflict, and the pass starts anew from what is there now.
 """
 
 from __future__ import annotations
@@ -68,9 +68,6 @@ def _is_wanted(resolved: Resolved, decision: Decision) -> bool:
     return resolved.revision.hash in decision.running
 
 
-# --- revisions and records -----------------------------------------------------------------------
-
-
 async def _ensure_revision(seen: Observation, resolved: Resolved, world: World) -> None:
     if resolved.revision.hash in seen.children.revisions:
         return
@@ -88,9 +85,6 @@ async def _ensure_revision(seen: Observation, resolved: Resolved, world: World) 
             "spec": resolved.spec,
         }
     )
-
-
-# --- workloads -----------------------------------------------------------------------------------
 
 
 async def _ensure_running(seen: Observation, decision: Decision, world: World) -> None:
@@ -143,9 +137,6 @@ async def _stop_others(
 def _is_up(seen: Observation, revision: Manifest) -> bool:
     service = seen.children.services.get(revision["metadata"]["name"])
     return service is not None and not is_stopped(service)
-
-
-# --- history -------------------------------------------------------------------------------------
 
 
 async def forget_old(seen: Observation, decision: Decision, world: World) -> None:

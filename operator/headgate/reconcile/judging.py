@@ -49,6 +49,12 @@ async def judge_rollout(
     world: World,
     now: datetime,
 ) -> tuple[Evidence | None, Analysis | None]:
+    """Read what was counted since the last checkpoint and judge it.
+
+    `record` is the one in charge (None: nothing is), `verified_at` since when the route is in force
+    (None: it is not). The analysis is None where there is nothing to judge; the evidence is then
+    what was stored. Metrics that cannot be read are Inconclusive, never an exception.
+    """
     state = memory.state
     evidence = stored_evidence(record)
     if state.phase not in (Phase.PROGRESSING, Phase.PAUSED, Phase.BAKING) or record is None:
