@@ -152,13 +152,7 @@ def _pairs(
     times = sorted({at for counter in counters for at in counter.values})
     base = cursor if cursor is not None and times and times[0] == cursor else None
     missing = [0] * len(counters)  # scrapes in a row without a sample, per counter
-    last = times[0] if times else None
     for at in times:
-        if last is not None and at - last > MAX_GAP:
-            # forget what was known before: a read that starts after the gap would not know it
-            base, missing = None, [0] * len(counters)
-            counters = [_after(c, last) for c in counters]
-        last = at
         if at == base:
             continue
         for n, counter in enumerate(counters):
