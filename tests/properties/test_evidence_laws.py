@@ -139,13 +139,24 @@ def held(series: list[Series], signal: str, arm: Arm, outcome: str | None = None
     return total
 
 
-@given(series=worlds())
+@given(series=worlds(longest_gap=24))
 @settings(max_examples=100, deadline=None)
 def test_reading_the_same_samples_again_adds_nothing(series: list[Series]) -> None:
     """Claim: folding is idempotent, even when more than was asked for is read."""
     once = fold(begin(RULES, START), series)
 
     assert fold(once, series) == once
+
+
+@given(series=worlds())
+@settings(max_examples=100, deadline=None)
+def test_reading_again_counts_nothing_after_a_long_gap_either(series: list[Series]) -> None:
+    """Claim: an instance that was away may be found again by reading again, without a count."""
+    once = fold(begin(RULES, START), series)
+    twice = fold(once, series)
+
+    assert twice.canary_requests == once.canary_requests
+    assert (twice.errors, twice.latency, twice.tests) == (once.errors, once.latency, once.tests)
 
 
 @given(series=worlds())
