@@ -65,10 +65,7 @@ def render_record(
     if analysis is not None:
         record["signals"] = [_signal(r) for r in analysis.reports]
         record["decision"] = _decision(analysis, weight, now)
-    if decision.finished is not None:
-        record["finishedAt"] = render_moment(now)
-        record["digest"] = record_digest({"spec": spec, "status": record})
-    return record
+    return _finished(spec, record, now) if decision.finished is not None else record
 
 
 def close_record(
@@ -84,9 +81,12 @@ def close_record(
         outcome, reason = Outcome.PROMOTED, Reason.PROMOTED.value
     record["outcome"], record["reason"] = outcome.value, reason
     record["message"] = plain(state.message)
-    record["finishedAt"] = render_moment(now)
-    record["digest"] = record_digest({"spec": spec, "status": record})
-    return record
+    return _finished(spec, record, now)
+
+
+def _finished(spec: Mapping[str, Any], record: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    ended = {**record, "finishedAt": render_moment(now)}
+    return {**ended, "digest": record_digest({"spec": spec, "status": ended})}
 
 
 def _is_due(
