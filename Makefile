@@ -22,11 +22,11 @@ $(READY): requirements/sandbox.txt pyproject.toml
 	    "install one and say which, as in: make PYTHON=python3.12 venv"; exit 1; }
 	@if command -v uv >/dev/null; then \
 	  uv venv --quiet --allow-existing --python "$(PYTHON)" $(VENV) && \
-	  uv pip install --quiet --python $(RUN) --require-hashes -r requirements/sandbox.txt && \
+	  uv pip install --quiet --python $(RUN) --no-deps --require-hashes -r requirements/sandbox.txt && \
 	  uv pip install --quiet --python $(RUN) --no-deps --editable .; \
 	else \
 	  $(PYTHON) -m venv $(VENV) && \
-	  $(RUN) -m pip install --quiet --require-hashes -r requirements/sandbox.txt && \
+	  $(RUN) -m pip install --quiet --no-deps --require-hashes -r requirements/sandbox.txt && \
 	  $(RUN) -m pip install --quiet --no-deps --editable .; \
 	fi
 	@touch $@

@@ -26,7 +26,9 @@ def make_environment(folder: Path, requirements: Path, name: str) -> None:
     """
     venv.create(folder, with_pip=shutil.which("uv") is None, symlinks=True, clear=True)
     python = str(folder / "bin" / "python")
-    install(python, ["--require-hashes", "-r", str(requirements)], name)
+    # The file is complete, so nothing is resolved anew: pip would ask for the newest release of a
+    # package that another one wants with an extra, and then refuse it as not pinned.
+    install(python, ["--no-deps", "--require-hashes", "-r", str(requirements)], name)
 
 
 def install(python: str, arguments: Sequence[str], name: str) -> None:
