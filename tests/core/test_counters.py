@@ -46,7 +46,7 @@ def counter(
 
 def errors(blocks: Sequence[Block]) -> list[Mapping[Arm, tuple[int, ...]]]:
     """Only the errors of each block."""
-    return [dict(block.errors) for block in blocks]
+    return [dict(block.counts.get(ERRORS, {})) for block in blocks]
 
 
 CASES = [
@@ -140,8 +140,8 @@ def test_buckets_become_requests_per_bucket() -> None:
     ]
     (block,) = difference(series, {}, START).blocks
 
-    assert block.edges == (0.1, 0.25, inf)
-    assert block.latency == {C: (1, 2, 1), S: (0, 0, 0)}
+    assert block.edges[LATENCY] == (0.1, 0.25, inf)
+    assert block.counts.get(LATENCY, {}) == {C: (1, 2, 1), S: (0, 0, 0)}
 
 
 BROKEN = [
@@ -157,8 +157,8 @@ def test_what_is_no_histogram_is_no_latency_data(rows: Mapping[str, Sequence[flo
     series = [*histogram(C, rows), counter(C, GOOD, [0, 2])]
     (block,) = difference(series, {}, START).blocks
 
-    assert block.latency == {}
-    assert block.errors == {C: (2, 0)}
+    assert block.counts.get(LATENCY, {}) == {}
+    assert block.counts.get(ERRORS, {}) == {C: (2, 0)}
 
 
 def test_arms_with_different_buckets_are_not_compared() -> None:
@@ -168,7 +168,7 @@ def test_arms_with_different_buckets_are_not_compared() -> None:
         *histogram(S, {"0.2": [0, 1], "+Inf": [0, 1]}),
     ]
 
-    assert difference(series, {}, START).blocks[0].latency == {}
+    assert difference(series, {}, START).blocks[0].counts.get(LATENCY, {}) == {}
 
 
 def test_a_label_set_that_lacks_a_bound_makes_no_request_faster() -> None:
@@ -179,7 +179,7 @@ def test_a_label_set_that_lacks_a_bound_makes_no_request_faster() -> None:
         counter(C, "+Inf", [0, 3], signal=LATENCY, key="other inf"),
     ]
 
-    assert difference(series, {}, START).blocks[0].latency == {}
+    assert difference(series, {}, START).blocks[0].counts.get(LATENCY, {}) == {}
 
 
 def test_nothing_before_since_counts_and_no_block_spans_it() -> None:
@@ -222,4 +222,4 @@ def test_seen_is_the_last_scrape_that_held_an_arm() -> None:
     series = [counter(S, GOOD, [1, 2, 3, 4, 5]), counter(C, GOOD, [1, 2, None, None, None])]
     found = difference(series, {}, START)
 
-    assert found.seen == {S: at(8), C: at(2)}
+    assert found.seen == {(ERRORS, S): at(8), (ERRORS, C): at(2)}

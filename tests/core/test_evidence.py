@@ -81,27 +81,29 @@ def test_a_block_waits_for_requests_and_never_for_outcomes() -> None:
     failed = fold(begin(SETTINGS, START), both([0, 0], [0, 1], [0, 9]))
     closed = fold(begin(SETTINGS, START), both([0, 1, 1], [0, 0, 0], [0, 9, 10]))
 
-    assert waiting.tests.harm == failed.tests.harm == begin(SETTINGS, START).tests.harm
+    assert (
+        waiting.signals[0].harm == failed.signals[0].harm == begin(SETTINGS, START).signals[0].harm
+    )
     assert waiting.requests(C, ERRORS) == failed.requests(C, ERRORS) == 1
-    assert closed.tests.harm != waiting.tests.harm
+    assert closed.signals[0].harm != waiting.signals[0].harm
 
 
 def test_the_absolute_test_does_not_wait() -> None:
     """Claim: a single failed request beside an idle stable moves the canary's limit test."""
     evidence = fold(begin(SETTINGS, START), both([0, 0], [0, 1], [0, 0]))
-    limits = evidence.tests.limits[0]
+    limits = evidence.objectives[0].limits
 
     assert max(limits.canary) > 2.0
-    assert limits.stable == limits.alone == begin(SETTINGS, START).tests.limits[0].stable
+    assert limits.stable == limits.alone == begin(SETTINGS, START).objectives[0].limits.stable
 
 
 def test_a_canary_without_control_is_held_against_its_budget_only() -> None:
     """Claim: with no stable series only the test without control moves."""
     evidence = fold(begin(SETTINGS, START), [counter(C, GOOD, [0, 5]), counter(C, BAD, [0, 2])])
-    limits, fresh = evidence.tests.limits[0], begin(SETTINGS, START).tests
+    limits, fresh = evidence.objectives[0].limits, begin(SETTINGS, START).objectives[0]
 
     assert max(limits.alone) > 3.0
-    assert limits.canary == limits.stable == fresh.limits[0].canary
+    assert limits.canary == limits.stable == fresh.limits.canary
     assert (evidence.canary_requests, evidence.requests(C, ERRORS)) == (7, 0)
 
 
@@ -116,7 +118,8 @@ def test_a_route_change_keeps_sums_and_starts_counting_anew() -> None:
     later = fold(after, series)
 
     assert before.errors.waiting.canary == (1, 0)
-    assert after.tests == before.tests
+    assert [one.harm for one in after.signals] == [one.harm for one in before.signals]
+    assert after.objectives == before.objectives
     assert after.canary_requests == 31
     assert after.first_canary_request_after_rebase_at is None
     assert later.canary_requests == 33
@@ -165,10 +168,10 @@ def test_latency_is_judged_at_its_threshold_and_by_its_shape() -> None:
     series = [*slow(C, [0, 10], [0, 100]), *slow(S, [0, 950], [0, 1000])]
     evidence = fold(begin(SETTINGS, START), series)
 
-    assert max(evidence.tests.shape) > 20.0
-    assert max(evidence.tests.harm_by_objective[1]) > 50.0
-    assert max(evidence.tests.limits[1].canary) > 50.0
-    assert evidence.tests.harm_by_objective[0] == ()
+    assert max(evidence.signals[1].shape) > 20.0
+    assert max(evidence.objectives[1].harm) > 50.0
+    assert max(evidence.objectives[1].limits.canary) > 50.0
+    assert evidence.objectives[0].harm == ()
 
 
 def test_buckets_that_change_are_no_latency_data() -> None:
@@ -186,7 +189,8 @@ def test_buckets_that_change_are_no_latency_data() -> None:
 
     assert first.edges[0] == 0.25
     assert second.latency == first.latency
-    assert second.tests == first.tests
+    assert second.signals[1].shape == first.signals[1].shape
+    assert second.objectives == first.objectives
 
 
 @pytest.mark.parametrize(

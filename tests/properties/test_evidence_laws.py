@@ -156,7 +156,12 @@ def test_reading_again_counts_nothing_after_a_long_gap_either(series: list[Serie
     twice = fold(once, series)
 
     assert twice.canary_requests == once.canary_requests
-    assert (twice.errors, twice.latency, twice.tests) == (once.errors, once.latency, once.tests)
+    assert twice.objectives == once.objectives
+    for again, before in zip(twice.signals, once.signals, strict=True):
+        assert again.stream == before.stream
+        assert (again.harm, again.shape, again.promotion) == (
+            (before.harm, before.shape, before.promotion)
+        )
 
 
 @given(series=worlds())
@@ -166,7 +171,8 @@ def test_no_counter_ever_makes_a_negative_count(series: list[Series]) -> None:
     the counters hold."""
     most = sum(max(0, int(p.value)) for s in series for p in s.points if isfinite(p.value))
     for block in difference(series, {}, START).blocks:
-        counts = [n for arm in (*block.errors.values(), *block.latency.values()) for n in arm]
+        arms = [counts for of_arm in block.counts.values() for counts in of_arm.values()]
+        counts = [n for arm in arms for n in arm]
 
         assert min(counts, default=0) >= 0
         assert sum(counts) <= most
@@ -179,11 +185,12 @@ def test_without_a_control_there_is_no_comparison(series: list[Series]) -> None:
     """Claim: samples of one arm leave every comparing test at e = 1, whatever they say."""
     for arm in Arm:
         only = [one for one in series if one.arm is arm]
-        tests = fold(begin(RULES, START), only).tests
+        evidence = fold(begin(RULES, START), only)
+        errors, latency = evidence.signals
 
-        for logs in (tests.harm, tests.shape, tests.harm_by_objective[1]):
-            assert mixture.log_value(logs, tests.starts) == pytest.approx(0.0, abs=1e-3)
-        assert set(tests.promotion[0]) == {0.0}
+        for logs in (errors.harm, latency.shape, evidence.objectives[1].harm):
+            assert mixture.log_value(logs, evidence.starts) == pytest.approx(0.0, abs=1e-3)
+        assert set(errors.promotion[0]) == {0.0}
 
 
 @given(series=worlds())
@@ -196,7 +203,8 @@ def test_stable_alone_is_never_evidence_about_the_canary(series: list[Series]) -
 
     assert evidence.canary_requests == 0
     assert evidence.first_canary_request_at is None
-    for limits in evidence.tests.limits:
+    for tests in evidence.objectives:
+        limits = tests.limits
         for logs in (limits.canary, limits.stable, limits.alone):
-            value = mixture.log_value(logs, evidence.tests.starts)
+            value = mixture.log_value(logs, evidence.starts)
             assert value == pytest.approx(0.0, abs=1e-3)

@@ -21,10 +21,27 @@ class Arm(StrEnum):
     CANARY = "canary"
 
 
+class Kind(StrEnum):
+    """What the counters of a signal count.
+
+    Good and bad ones; bad ones and all of them, which says nothing without the latter; sizes up to
+    bounds; or classes by name.
+    """
+
+    RATIO = "ratio"
+    SHARE = "share"
+    HISTOGRAM = "histogram"
+    CATEGORIES = "categories"
+
+
 ERRORS = "errors"
 LATENCY = "latency"
 GOOD = "good"
 BAD = "bad"
+TOTAL = "total"
+
+BUILT_IN: Mapping[str, Kind] = {ERRORS: Kind.RATIO, LATENCY: Kind.HISTOGRAM}
+"""The two signals that every rollout has. They are read in one scrape of one gateway instance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +54,13 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One raw counter of one gateway instance.
+    """One raw counter of one instance (a gateway, a pod, a collector).
 
-    `signal` is `errors` or `latency`. `outcome` is `good` or `bad` for errors, and for latency the
-    bucket's upper bound in seconds as Prometheus writes it (`0.25`, `+Inf`), cumulative. Several
-    series may share an outcome: `key` (for example the label set) tells them apart, so that each
-    is differenced by itself. `points` ascend in time, without duplicates.
+    `signal` is `errors`, `latency` or the name of another one. `outcome` depends on its kind:
+    `good` or `bad` of a ratio (or `bad` and `total`, which holds the bad ones too); of a histogram
+    the bucket's upper bound as Prometheus writes it (`0.25`, `+Inf`), cumulative; else the class's
+    name. Several series may share an outcome: `key` (for example the label set) tells them apart,
+    so that each is differenced by itself. `points` ascend in time, without duplicates.
     """
 
     signal: str
@@ -64,35 +82,42 @@ GONE_AFTER = 3
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """What one gateway instance counted between two consecutive scrapes.
+    """What one instance counted between two consecutive scrapes, by signal and arm.
 
-    `errors` is (good, bad) per arm, `latency` requests per bucket and arm with the ascending upper
-    bounds `edges` (the last is infinite). An arm that is absent had no counter: that is no data,
-    while zeros mean that it was read and idle.
+    `counts` are (good, bad) of a ratio, and of a histogram the requests per bucket with the
+    ascending upper bounds `edges` (the last is infinite). `classes` are requests by name. An arm
+    that is absent had no counter: that is no data, while zeros mean that it was read and idle.
     """
 
     instance: str
     at: datetime
     seconds: float
-    errors: Mapping[Arm, tuple[int, ...]]
-    latency: Mapping[Arm, tuple[int, ...]]
-    edges: tuple[float, ...]
+    counts: Mapping[str, Mapping[Arm, tuple[int, ...]]]
+    edges: Mapping[str, tuple[float, ...]]
+    classes: Mapping[str, Mapping[Arm, Mapping[str, int]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Blocks by time, the last scrape used of each instance, and of each arm."""
+    """Blocks by time, the last scrape used of each instance, and of each signal and arm."""
 
     blocks: tuple[Block, ...]
     cursors: Cursors
-    seen: Mapping[Arm, datetime]
+    seen: Mapping[tuple[str, Arm], datetime]
 
 
-def difference(series: Sequence[Series], cursors: Cursors, since: datetime) -> Difference:
-    """Turn raw counters into blocks.
+def difference(
+    series: Sequence[Series],
+    cursors: Cursors,
+    since: datetime,
+    kinds: Mapping[str, Kind] = BUILT_IN,
+) -> Difference:
+    """Turn raw counters into blocks; a signal without a kind is left out.
 
-    Only scrapes at or after `since` count. Of an instance with a cursor, the samples at the cursor
-    must be among the points, or its first complete scrape starts afresh. Between two scrapes:
+    The built-in signals of an instance are one scrape and make one block. Every other signal is
+    scraped when it is, so it has blocks, and a cursor `signal@instance`, of its own. Only scrapes
+    at or after `since` count. Of an instance with a cursor, the samples at the cursor must be among
+    the points, or its first complete scrape starts afresh. Between two scrapes:
 
         value >= previous                    the difference
         value < previous                     the counter was reset: the value
@@ -102,14 +127,16 @@ def difference(series: Sequence[Series], cursors: Cursors, since: datetime) -> D
         NaN, infinite, negative, absent      the scrape is skipped; the next one covers its time
         absent for three scrapes             the series is gone: that time is lost, go on without it
         further apart than MAX_GAP           that time is lost
-        bounds differ, or are not cumulative no latency data
+        bounds differ, or are not cumulative no histogram
+        fewer in total than bad ones         no data for the arm
     """
     instances: dict[str, list[Series]] = {}
     for one in series:
-        instances.setdefault(one.instance, []).append(one)
+        if one.signal in kinds:
+            instances.setdefault(_place(one), []).append(one)
     blocks: list[Block] = []
     used = dict(cursors)
-    seen: dict[Arm, datetime] = {}
+    seen: dict[tuple[str, Arm], datetime] = {}
     # an instance without a cursor may have had one: what is that old was counted, or is lost
     newest = max(cursors.values(), default=since + MAX_GAP)
     for instance, own in instances.items():
@@ -119,9 +146,14 @@ def difference(series: Sequence[Series], cursors: Cursors, since: datetime) -> D
             used[instance] = at
             _see(seen, counters, at)
             if before is not None:
-                blocks.append(_block(instance, counters, before, at))
+                blocks.append(_block(instance, counters, before, at, kinds))
     blocks.sort(key=lambda block: (block.at, block.instance))
     return Difference(tuple(blocks), _living(used), seen)
+
+
+def _place(series: Series) -> str:
+    """What is scraped together: the built-in signals of an instance, else one signal of it."""
+    return series.instance if series.signal in BUILT_IN else f"{series.signal}@{series.instance}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,10 +205,11 @@ def _after(counter: _Counter, at: datetime) -> _Counter:
     return replace(counter, born_at=later)
 
 
-def _see(seen: dict[Arm, datetime], counters: Sequence[_Counter], at: datetime) -> None:
+def _see(seen: dict[tuple[str, Arm], datetime], counters: Sequence[_Counter], at: datetime) -> None:
     for counter in counters:
         if counter.values.get(at) is not None:
-            seen[counter.arm] = max(at, seen.get(counter.arm, at))
+            place = (counter.signal, counter.arm)
+            seen[place] = max(at, seen.get(place, at))
 
 
 def _living(cursors: Cursors) -> Cursors:
@@ -184,23 +217,61 @@ def _living(cursors: Cursors) -> Cursors:
     return {name: at for name, at in sorted(cursors.items()) if newest and newest - at <= MAX_GAP}
 
 
-def _block(instance: str, counters: Sequence[_Counter], before: datetime, at: datetime) -> Block:
-    errors: dict[Arm, list[int]] = {}
-    buckets: dict[Arm, dict[float, list[int]]] = {}
+def _block(
+    instance: str,
+    counters: Sequence[_Counter],
+    before: datetime,
+    at: datetime,
+    kinds: Mapping[str, Kind],
+) -> Block:
+    deltas: dict[str, dict[Arm, dict[str, list[int]]]] = {}
     for counter in counters:
         value = counter.values.get(at)
         if value is None:
             continue
         previous = counter.values.get(before) or 0
         delta = value - previous if value >= previous else value
-        if counter.signal == ERRORS and counter.outcome in (GOOD, BAD):
-            errors.setdefault(counter.arm, [0, 0])[counter.outcome == BAD] += delta
-        elif counter.signal == LATENCY:
-            bound = _bound(counter.outcome)
-            buckets.setdefault(counter.arm, {}).setdefault(bound, []).append(delta)
-    latency, edges = _histograms(buckets)
-    seconds = (at - before).total_seconds()
-    return Block(instance, at, seconds, {a: tuple(e) for a, e in errors.items()}, latency, edges)
+        of_arm = deltas.setdefault(counter.signal, {}).setdefault(counter.arm, {})
+        of_arm.setdefault(counter.outcome, []).append(delta)
+    counts: dict[str, Mapping[Arm, tuple[int, ...]]] = {}
+    edges: dict[str, tuple[float, ...]] = {}
+    classes: dict[str, Mapping[Arm, Mapping[str, int]]] = {}
+    for signal, arms in deltas.items():
+        match kinds[signal]:
+            case Kind.RATIO:
+                counts[signal] = _good_and_bad(arms)
+            case Kind.SHARE:
+                counts[signal] = _shares(arms)
+            case Kind.HISTOGRAM:
+                counts[signal], edges[signal] = _histograms(arms)
+            case Kind.CATEGORIES:
+                classes[signal] = {
+                    arm: {name: sum(found) for name, found in by_name.items()}
+                    for arm, by_name in arms.items()
+                }
+    return Block(instance, at, (at - before).total_seconds(), counts, edges, classes)
+
+
+_Deltas = Mapping[Arm, Mapping[str, Sequence[int]]]
+
+
+def _good_and_bad(arms: _Deltas) -> Mapping[Arm, tuple[int, ...]]:
+    """Good and bad of each arm that has one of both."""
+    return {
+        arm: (sum(by_outcome.get(GOOD, ())), sum(by_outcome.get(BAD, ())))
+        for arm, by_outcome in arms.items()
+        if not by_outcome.keys().isdisjoint((GOOD, BAD))
+    }
+
+
+def _shares(arms: _Deltas) -> Mapping[Arm, tuple[int, ...]]:
+    """Good and bad of each arm whose total is known and not exceeded."""
+    found: dict[Arm, tuple[int, ...]] = {}
+    for arm, by_outcome in arms.items():
+        bad, total = sum(by_outcome.get(BAD, ())), sum(by_outcome.get(TOTAL, (-1,)))
+        if 0 <= bad <= total:
+            found[arm] = (total - bad, bad)
+    return found
 
 
 def _bound(outcome: str) -> float:
@@ -211,20 +282,24 @@ def _bound(outcome: str) -> float:
 
 
 def _histograms(
-    buckets: Mapping[Arm, Mapping[float, Sequence[int]]],
+    arms: _Deltas,
 ) -> tuple[Mapping[Arm, tuple[int, ...]], tuple[float, ...]]:
     """Buckets of each arm, made non-cumulative; nothing unless all arms have the same bounds."""
+    buckets: dict[Arm, dict[float, list[int]]] = {}
+    for arm, by_bound in arms.items():
+        for bound, deltas in by_bound.items():
+            buckets.setdefault(arm, {}).setdefault(_bound(bound), []).extend(deltas)
     bounds = {tuple(sorted(of_arm)) for of_arm in buckets.values()}
     edges = bounds.pop() if len(bounds) == 1 else ()
     if not edges or any(isnan(edge) for edge in edges) or edges[-1] != inf:
         return {}, ()
-    latency: dict[Arm, tuple[int, ...]] = {}
+    counts: dict[Arm, tuple[int, ...]] = {}
     for arm, of_arm in buckets.items():
         # a label set that lacks a bound would be read as requests faster than they were
         if len({len(deltas) for deltas in of_arm.values()}) > 1:
             continue
         cumulative = [0, *(sum(of_arm[edge]) for edge in edges)]
-        counts = tuple(high - low for low, high in pairwise(cumulative))
-        if min(counts) >= 0:
-            latency[arm] = counts
-    return latency, edges
+        buckets_of_arm = tuple(high - low for low, high in pairwise(cumulative))
+        if min(buckets_of_arm) >= 0:
+            counts[arm] = buckets_of_arm
+    return counts, edges

@@ -39,6 +39,10 @@ def decode(wanted: Any, raw: Any) -> Any:
     if get_origin(wanted) is UnionType:
         inner = next(one for one in get_args(wanted) if one is not NoneType)
         return None if raw is None else decode(inner, raw)
+    if isinstance(wanted, type) and issubclass(wanted, tuple) and hasattr(wanted, "_fields"):
+        hints = _hints(wanted)
+        parts = zip(wanted._fields, raw, strict=True)
+        return wanted(*(decode(hints[name], part) for name, part in parts))
     if get_origin(wanted) is tuple:
         of, *rest = get_args(wanted)
         if rest == [...]:

@@ -21,7 +21,11 @@ class Reason(StrEnum):
     NO_TRAFFIC = "NoTraffic"  # the canary answered nothing that was counted
     NOT_YET_PROVEN = "NotYetProven"  # no harm seen, and too few requests to earn the next weight
     STABLE_IN_INCIDENT = "StableInIncident"  # both arms break an objective: rolling back is no cure
-    SIGNAL_MISSING = "SignalMissing"  # an objective needs a latency histogram and there is none
+    SIGNAL_WORSE = "SignalWorse"  # a signal of the spec is worse than stable's
+    DISTRIBUTION_DIFFERS = "DistributionDiffers"  # predictions, or another signal, are not stable's
+    BUDGET_SPENT = "BudgetSpent"  # the canary alone has spent its part of an error budget
+    FROZEN = "Frozen"  # a signal that may not roll back has seen harm
+    SIGNAL_MISSING = "SignalMissing"  # what a signal or an objective is measured by is not there
     THRESHOLD_NOT_AN_EDGE = "ThresholdNotAnEdge"  # an objective's threshold is no bucket edge
 
 
@@ -71,6 +75,8 @@ class SignalReport:
     `log_evidence` is the natural logarithm of the e-value against "no harm"; `threshold` the
     e-value (not its logarithm) at which this signal alone is a breach. `requests_needed` are the
     further canary requests this signal needs to earn the next weight, None where it earns none.
+    `design_effect` (>= 1) is what the e-value is tempered by, `placebo_runs` how many replays of
+    stable's own pods its bar was raised by.
     """
 
     name: str
@@ -83,12 +89,18 @@ class SignalReport:
     threshold: float
     requests_needed: int | None
     message: str
+    design_effect: float = 1.0
+    placebo_runs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """A verdict, what each signal said, and the last scrape it rests on (None: no scrape yet)."""
+    """A verdict, what each signal said, and the last scrape it rests on (None: no scrape yet).
+
+    `weight` (percent) is the one that a Pass has earned, or that was asked for; None for none.
+    """
 
     verdict: Verdict
     reports: tuple[SignalReport, ...]
     as_of: datetime | None
+    weight: int | None = None

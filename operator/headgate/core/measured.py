@@ -1,0 +1,342 @@
+"""One signal of one rollout: its counts on both arms, and the tests that run on them.
+
+Owns how a block's counts are laid out, when enough of them make a table, and which tests the table
+moves. Must not know other signals, objectives, or what a verdict leads to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import accumulate
+from math import inf, isclose, sqrt
+
+from headgate.core.counters import Arm, Block, Kind
+from headgate.core.signals import Settings, Signal, Worse
+from headgate.core.stats import divergence, evalue, mixture, shape
+from headgate.core.stats.evalue import Table
+from headgate.core.stats.mixture import Logs
+
+Counts = tuple[int, ...]
+
+OTHER = "other"
+"""The class of all names beyond those that the first block knew."""
+
+_MOST_CLASSES = 64
+_CANARY_REQUESTS = 1
+_STABLE_REQUESTS = 10
+_USUAL = 0.9  # values over this quantile of stable's are unusual
+_INCIDENT_DEVIATIONS = 5.0
+CALM = 2
+"""Rounds of scrapes without an incident after which stable is a control again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Counts by outcome of both arms over the same moments; empty before the first."""
+
+    canary: Counts = ()
+    stable: Counts = ()
+
+    def plus(self, canary: Counts, stable: Counts) -> Tally:
+        """Add outcome by outcome."""
+        return Tally(add(self.canary, canary), add(self.stable, stable))
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether the requests of both arms make a block worth testing; outcomes do not count."""
+        return sum(self.canary) >= _CANARY_REQUESTS and sum(self.stable) >= _STABLE_REQUESTS
+
+    def table(self, bad_from: int) -> Table:
+        """The 2x2 table in which the outcomes from this index on are bad."""
+        return Table(
+            sum(self.canary[bad_from:]),
+            sum(self.canary),
+            sum(self.stable[bad_from:]),
+            sum(self.stable),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """One signal's counts: in closed blocks, waiting for more requests, and without a control.
+
+    `history` is stable before the rollout, and what stable did while the canary was not counted.
+    """
+
+    closed: Tally = Tally()
+    waiting: Tally = Tally()
+    alone: Counts = ()
+    history: Counts = ()
+
+    @property
+    def known(self) -> Counts:
+        """What stable did so far, the block in progress left out: what estimates may rest on."""
+        return add(self.closed.stable, self.history)
+
+    @property
+    def compared(self) -> Tally:
+        """All requests seen on both arms at the same instants."""
+        return self.closed.plus(self.waiting.canary, self.waiting.stable)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The state of one signal; small, and all that a restart needs.
+
+    `edges` (upper bounds) or `classes` (names, OTHER last) are fixed by the first block; `known` is
+    what the shape's alternatives are made of, renewed as stable's counts grow. `harm` tests a ratio
+    or the share over a threshold, `shape` a distribution; what does not apply is empty.
+
+    `phi` is the design effect that every test is tempered by, `placebo` the logarithm of the
+    largest e-value that stable's own pods reached against each other in `placebo_runs` runs.
+
+    Of a signal that is not paired: `confirmed` is the log e-value before the round of scrapes that
+    began at `round_at`, `calm` the rounds since stable's last incident (CALM at most),
+    `waiting_from` when the waiting counts began.
+    """
+
+    stream: Stream = Stream()
+    edges: tuple[float, ...] = ()
+    classes: tuple[str, ...] = ()
+    known: Counts = ()
+    harm: Logs = ()
+    shape: Logs = ()
+    promotion: tuple[Logs, ...] = ()
+    stable_as_of: datetime | None = None
+    canary_as_of: datetime | None = None
+    phi: float = 1.0
+    placebo: float = 0.0
+    placebo_runs: int = 0
+    units: int = 0
+    confirmed: float = 0.0
+    round_at: datetime | None = None
+    calm: int = CALM
+    waiting_from: datetime | None = None
+
+    def as_of(self, arm: Arm) -> datetime | None:
+        """The last scrape in which this arm had a counter, or None."""
+        return self.canary_as_of if arm is Arm.CANARY else self.stable_as_of
+
+    def value(self, starts: int) -> float:
+        """The log e-value against "no harm": of harm and shape the one there is, or their mean."""
+        found = [mixture.log_value(logs, starts) for logs in (self.shape, self.harm) if logs]
+        return mixture.log_mean(found) if found else 0.0
+
+
+def add(one: Counts, other: Counts) -> Counts:
+    """Add counts outcome by outcome; empty is nothing yet."""
+    if not one or not other:
+        return one or other
+    return tuple(a + b for a, b in zip(one, other, strict=True))
+
+
+def fresh(settings: Settings, signal: Signal) -> Measured:
+    """A signal that nothing is known of."""
+    is_tested = signal.is_ratio or signal.threshold is not None
+    proven = ((0.0,) * len(evalue.PROMOTION_EFFECTS),) * len(settings.ladder)
+    one_sided = signal.kind is Kind.HISTOGRAM and signal.worse is Worse.HIGHER
+    return Measured(
+        harm=mixture.fresh(len(evalue.HARM_EFFECTS)) if is_tested else (),
+        shape=mixture.fresh(shape.ALTERNATIVES) if one_sided else (),
+        promotion=proven if signal.is_proven else (),
+    )
+
+
+def bucket_after(edges: Sequence[float], threshold: float | None) -> int | None:
+    """Index of the first bucket above a threshold that is one of the finite edges, else None."""
+    for index, edge in enumerate(edges):
+        if threshold is not None and edge < inf and isclose(edge, threshold, rel_tol=1e-6):
+            return index + 1
+    return None
+
+
+def bad_from(measured: Measured, signal: Signal) -> int | None:
+    """Index of the first outcome that is bad by itself; None where none is, or not yet known."""
+    return 1 if signal.is_ratio else bucket_after(measured.edges, signal.threshold)
+
+
+def floor_buckets(measured: Measured, signal: Signal) -> int:
+    """How many buckets lie within the floor and count as one; at least 1."""
+    floor = signal.floor * (1.0 + 1e-6)
+    return max(1, sum(edge <= floor for edge in measured.edges))
+
+
+def unusual_from(measured: Measured) -> int:
+    """Index of the first bucket beyond stable's usual range."""
+    known = measured.stream.known
+    usual = _USUAL * sum(known)
+    index = next((k for k, below in enumerate(accumulate(known)) if below >= usual), 0) + 1
+    return max(1, min(index, len(known) - 1))
+
+
+def laid_out(
+    measured: Measured, signal: Signal, block: Block
+) -> tuple[Measured, Mapping[Arm, Counts]]:
+    """Return a block's counts of this signal by arm, in the order that the first block fixed.
+
+    Empty if the block has none of it, or has other bounds.
+    """
+    if signal.kind is Kind.CATEGORIES:
+        return _by_class(measured, block.classes.get(signal.name, {}))
+    counts = block.counts.get(signal.name, {})
+    if signal.kind is not Kind.HISTOGRAM or not counts:
+        return measured, counts
+    edges = block.edges[signal.name]
+    measured = measured if measured.edges else replace(measured, edges=edges)
+    return measured, counts if measured.edges == edges else {}
+
+
+def _by_class(
+    measured: Measured, arms: Mapping[Arm, Mapping[str, int]]
+) -> tuple[Measured, Mapping[Arm, Counts]]:
+    if arms and not measured.classes:
+        names = sorted({name for by_name in arms.values() for name in by_name} - {OTHER})
+        measured = replace(measured, classes=(*names[: _MOST_CLASSES - 1], OTHER))
+    own = measured.classes[:-1]
+    found = {}
+    for arm, by_name in arms.items():
+        named = tuple(by_name.get(name, 0) for name in own)
+        found[arm] = (*named, sum(by_name.values()) - sum(named))
+    return measured, found
+
+
+def counted(
+    measured: Measured, signal: Signal, block: Block, counts: Mapping[Arm, Counts]
+) -> Measured:
+    """Put a block's counts where they belong; stable without canary is compared with nothing."""
+    if not signal.paired:
+        return _counted_apart(measured, block, counts)
+    canary, stable = counts.get(Arm.CANARY), counts.get(Arm.STABLE)
+    stream = measured.stream
+    if canary is None:
+        return measured
+    if stable is None:
+        return replace(measured, stream=replace(stream, alone=add(stream.alone, canary)))
+    return replace(measured, stream=replace(stream, waiting=stream.waiting.plus(canary, stable)))
+
+
+def _counted_apart(measured: Measured, block: Block, counts: Mapping[Arm, Counts]) -> Measured:
+    """Let the arms' blocks wait for each other, but no longer than two scrapes.
+
+    Each pod is scraped by itself, so a table holds moments that differ by up to a scrape. What
+    waited longer for the other arm would be of other moments: stable's goes to its history, the
+    canary's is lost. This looks at times and requests only.
+    """
+    stream = measured.stream
+    waiting, since = stream.waiting, measured.waiting_from or block.at
+    late = (block.at - since).total_seconds() > 2.0 * block.seconds
+    if late and not (sum(waiting.canary) and sum(waiting.stable)):
+        history = add(stream.history, waiting.stable)
+        stream, waiting, since = replace(stream, history=history), Tally(), block.at
+    waiting = waiting.plus(counts.get(Arm.CANARY, ()), counts.get(Arm.STABLE, ()))
+    return replace(measured, stream=replace(stream, waiting=waiting), waiting_from=since)
+
+
+def closed(
+    measured: Measured, signal: Signal, settings: Settings, block: Block, starts: int
+) -> Measured:
+    """Move all tests of the signal by the table that is waiting, and start a new one."""
+    waiting, known = measured.stream.waiting, measured.stream.known
+    if not signal.paired:
+        measured = _with_round(measured, signal, block, starts)
+    measured = _with_ratio(measured, signal, settings, waiting, known)
+    if not signal.is_ratio:
+        measured = _with_shape(measured, signal, waiting, known, starts)
+    stream = measured.stream
+    stream = replace(
+        stream, closed=stream.closed.plus(waiting.canary, waiting.stable), waiting=Tally()
+    )
+    return replace(measured, stream=stream, waiting_from=None)
+
+
+def _with_ratio(
+    measured: Measured, signal: Signal, settings: Settings, waiting: Tally, known: Counts
+) -> Measured:
+    first = bad_from(measured, signal)
+    if first is None or not measured.harm:
+        return measured
+    table, rate = waiting.table(first), rate_of(known, first)
+    factors = evalue.harm_logs(table, rate, settings.margin_of(signal))
+    margins = [settings.promotion_margin(weight, signal) for weight in settings.ladder]
+    return replace(
+        measured,
+        harm=multiplied(measured.harm, factors, measured.phi),
+        promotion=promoted(measured.promotion, margins, table, rate, measured.phi),
+    )
+
+
+def _with_shape(
+    measured: Measured, signal: Signal, waiting: Tally, known: Counts, starts: int
+) -> Measured:
+    renewed = _renewed(measured.known, known, len(waiting.stable))
+    if signal.worse is Worse.HIGHER:
+        within = floor_buckets(measured, signal)
+        slower = shape.alternatives(merged(renewed, within), measured.edges[within - 1 :])
+        canary, stable = merged(waiting.canary, within), merged(waiting.stable, within)
+        factors = shape.shape_logs(canary, stable, slower)
+    else:
+        ordered = signal.kind is Kind.HISTOGRAM
+        other = divergence.alternatives(renewed, ordered)
+        factors = divergence.divergence_logs(waiting.canary, waiting.stable, other)
+    before = measured.shape or mixture.start(mixture.fresh(len(factors)), 0, starts)
+    return replace(measured, known=renewed, shape=multiplied(before, factors, measured.phi))
+
+
+def _with_round(measured: Measured, signal: Signal, block: Block, starts: int) -> Measured:
+    """Remember what was known before this round of scrapes, and whether stable is in an incident.
+
+    Arms that are read at different moments see a shared incident at different moments, so what one
+    round says is believed once the next has not taken it back, and not while stable is unusual.
+    """
+    since = measured.round_at
+    if since is None or (block.at - since).total_seconds() > 0.5 * block.seconds:
+        calm = min(CALM, measured.calm + 1)
+        value = measured.value(starts)
+        measured = replace(measured, round_at=block.at, confirmed=value, calm=calm)
+    first = bad_from(measured, signal) or unusual_from(measured)
+    table, rate = measured.stream.waiting.table(first), rate_of(measured.stream.known, first)
+    usual = table.stable_requests * rate
+    excess = _INCIDENT_DEVIATIONS * sqrt(usual * (1.0 - rate))
+    return replace(measured, calm=0) if table.stable_bad > usual + excess else measured
+
+
+def merged(counts: Counts, first: int) -> Counts:
+    """Count the first so many buckets as one."""
+    return (sum(counts[:first]), *counts[first:])
+
+
+def _renewed(used: Counts, known: Counts, buckets: int) -> Counts:
+    """What a shape's alternatives are made of: renewed when stable's counts grew by a quarter.
+
+    Any choice made before the block is valid; this one keeps alternatives for many blocks.
+    """
+    known = known or (0,) * buckets
+    return known if not used or sum(known) > 1.25 * sum(used) + 50 else used
+
+
+def multiplied(logs: Logs, factors: Sequence[float], phi: float) -> Logs:
+    """Multiply a mixture by a block's factors, each to the power of 1/phi.
+
+    A power below one keeps an e-value one (Jensen), and takes the dependence out that makes counts
+    vary phi times as much as independent requests would.
+    """
+    return mixture.multiply(logs, [factor / phi for factor in factors] if phi > 1.0 else factors)
+
+
+def promoted(
+    states: tuple[Logs, ...], margins: Sequence[float], table: Table, rate: float, phi: float
+) -> tuple[Logs, ...]:
+    """Move the test of each weight, one margin each; none of none."""
+    if not states:
+        return states
+    return tuple(
+        multiplied(logs, evalue.promotion_logs(table, rate, margin), phi)
+        for logs, margin in zip(states, margins, strict=True)
+    )
+
+
+def rate_of(known: Counts, first: int) -> float:
+    """Estimate stable's share of bad outcomes from what was known before a block."""
+    return evalue.running_rate(sum(known[first:]), sum(known))
