@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 
 from .model_deployment import ModelDeployment, Objective, Step
 from .shape import GROUP, Shape
+from .signals import ModelSignal, Selector
 
 TEMPLATE = "spec.template"
 DEEPEST = 64
@@ -83,10 +84,16 @@ def parse(manifest: Mapping[str, Any]) -> ModelDeployment:
     deployment = read(ModelDeployment, manifest)
     spec = deployment.spec
     _check_names(deployment)
-    _check_steps(spec.rollout.steps)
+    if spec.rollout.auto is not None and spec.rollout.steps is not None:
+        raise Invalid("spec.rollout", "steps or auto", "both")
+    _check_steps(spec.rollout.stages)
     _check_unique("spec.traffic.hostnames", "", spec.traffic.hostnames)
     _check_objectives(spec.objectives)
     _check_unique("spec.objectives", ".name", [objective.name for objective in spec.objectives])
+    _check_signals(spec.signals)
+    _check_unique("spec.signals", ".name", [signal.name for signal in spec.signals])
+    if spec.drift is not None and spec.drift.predictions is None and spec.drift.inputs is None:
+        raise Invalid("spec.drift", "predictions, inputs or both", "neither")
     _check_template(spec.template.manifest())
     return deployment
 
@@ -208,10 +215,53 @@ def _check_unique(field: str, key: str, values: Sequence[str]) -> None:
 
 def _check_objectives(objectives: Sequence[Objective]) -> None:
     for index, objective in enumerate(objectives):
-        given = [name for name in ("errors", "latency") if getattr(objective, name) is not None]
-        if len(given) != 1:
-            wanted = "exactly one of errors and latency"
-            raise Invalid(f"spec.objectives[{index}]", wanted, " and ".join(given) or "neither")
+        _check_one_of(f"spec.objectives[{index}]", objective, ("errors", "latency", "series"))
+
+
+def _check_one_of(field: str, part: Shape, names: Sequence[str]) -> None:
+    given = [name for name in names if getattr(part, name) is not None]
+    if len(given) != 1:
+        wanted = f"exactly one of {', '.join(names[:-1])} and {names[-1]}"
+        raise Invalid(field, wanted, " and ".join(given) or "none of them")
+
+
+_NO_COUNTERS = {
+    "_sum": "the sum of a histogram or summary",
+    "_created": "a time",
+    "_bucket": "the buckets of a histogram",
+}
+"""Endings of metrics that count no events by themselves."""
+
+
+def _check_signals(signals: Sequence[ModelSignal]) -> None:
+    for index, signal in enumerate(signals):
+        field = f"spec.signals[{index}]"
+        _check_one_of(field, signal, ("pack", "ratio", "histogram", "categories"))
+        if signal.threshold is not None and signal.pack is None and signal.histogram is None:
+            raise Invalid(f"{field}.threshold", "no value (only values have one)", signal.threshold)
+        if signal.ratio is not None:
+            _check_counter(f"{field}.ratio.bad", signal.ratio.bad)
+            _check_counter(f"{field}.ratio.total", signal.ratio.total)
+        if signal.categories is not None:
+            _check_counter(f"{field}.categories.counter", signal.categories.counter)
+        if signal.histogram is not None:
+            buckets = signal.histogram.buckets.metric
+            if not buckets.endswith("_bucket"):
+                wanted = "the raw buckets of a histogram, a name that ends in _bucket"
+                raise Invalid(f"{field}.histogram.buckets.metric", wanted, _short(buckets))
+
+
+def _check_counter(field: str, selector: Selector) -> None:
+    """Refuse names that are no raw counter's; the type in Prometheus is looked at later."""
+    metric = selector.metric
+    if ":" in metric:
+        wanted = "a raw counter; a colon marks what a recording rule has calculated"
+        raise Invalid(f"{field}.metric", wanted, _short(metric))
+    for ending, meaning in _NO_COUNTERS.items():
+        if metric.endswith(ending):
+            raise Invalid(f"{field}.metric", f"a counter of events, not {meaning}", _short(metric))
+    if "quantile" in selector.matchers or "le" in selector.matchers:
+        raise Invalid(f"{field}.matchers", "no quantile and no le", "one of them")
 
 
 def _check_template(template: Mapping[str, Any]) -> None:

@@ -8,15 +8,16 @@ more than one field to be judged is in `accept.py` and, where CEL can see it, in
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from .conditions import Conditions
 from .names import DnsLabel, DnsName, Line, Reason, RevisionHash, Sentence, Token
 from .names import Version as ModelVersion
-from .quantities import Between, Duration, Lasting, Moment, Percentage
+from .quantities import Between, Duration, Lasting, Moment, Number, Percentage
 from .records import ModelIdentity, RevisionReference, Template
-from .schema import VALIDATIONS, ListMap, ListSet, Rule, rule
+from .schema import ListMap, ListSet, Rule
 from .shape import Column, Kind, Metadata, Report, Shape
+from .signals import ArmLabel, Drift, ModelSignal, Selector, one_of
 
 
 class Gateway(Shape):
@@ -76,19 +77,37 @@ DEFAULT_STEPS = (
 )
 
 
+class Ramp(Shape):
+    """Let the evidence choose the weights: each is entered as soon as it is earned."""
+
+    first_weight: Annotated[int, Field(ge=1, le=50)] = 5
+    """Percent of requests that the canary begins with, 1 to 50."""
+    hold: Annotated[Duration, Lasting("0s", "30d")] = Duration("1m")
+    """Shortest stay at each weight."""
+
+
+RAMP_WEIGHTS = (1, 2, 5, 10, 20, 35, 50, 75)
+"""The weights of a ramp: close enough together that an earned one is hardly above the next."""
+
+
 class Rollout(Shape):
     """How a new revision gets its traffic."""
 
-    steps: Annotated[
-        tuple[Step, ...],
-        Field(min_length=1, max_length=20),
-        Rule(
-            "self.map(step, step.weight).isSorted() && "
-            "self.all(step, self.exists_one(other, other.weight == step.weight))",
-            "wanted weights that ascend from step to step",
-        ),
-    ] = DEFAULT_STEPS
-    """Weights on the way to 100, 1 to 20 of them, ascending."""
+    auto: Ramp | None = None
+    """Weights that follow the evidence instead of steps; write {} for the defaults."""
+    steps: (
+        Annotated[
+            tuple[Step, ...],
+            Field(min_length=1, max_length=20),
+            Rule(
+                "self.map(step, step.weight).isSorted() && "
+                "self.all(step, self.exists_one(other, other.weight == step.weight))",
+                "wanted weights that ascend from step to step",
+            ),
+        ]
+        | None
+    ) = None
+    """Weights on the way to 100, 1 to 20 of them, ascending; 5, 25 and 50 if absent."""
     bake: Annotated[Duration, Lasting("0s", "30d")] = Duration("1h")
     """
     How long the predecessor stays warm while the new revision has all traffic and a breach still
@@ -128,6 +147,17 @@ class Rollout(Shape):
     """True keeps the weight where it is; signals are still judged and a breach still rolls back."""
     retry: Token = ""
     """Change it to try a rejected revision again; any word will do."""
+    emergency: bool = False
+    """True starts a rollout in spite of an error budget that is empty or low; it is recorded."""
+
+    @property
+    def stages(self) -> tuple[Step, ...]:
+        """The weights in force: the steps, those of the ramp, or the default."""
+        if self.auto is None:
+            return self.steps or DEFAULT_STEPS
+        first, hold = self.auto.first_weight, self.auto.hold
+        weights = (first, *(weight for weight in RAMP_WEIGHTS if weight > first))
+        return tuple(Step(weight=weight, hold=hold) for weight in weights)
 
 
 class ErrorsObjective(Shape):
@@ -141,31 +171,52 @@ class LatencyObjective(Shape):
     """Time within which a good request is answered at the gateway, 1ms to 10m."""
 
 
+class SeriesObjective(Shape):
+    """Share of good ones by counters of one's own."""
+
+    good: Selector
+    """Counter of the good ones."""
+    total: Selector
+    """Counter of all, the good ones included."""
+    arm: ArmLabel = ArmLabel()
+    """Which label tells the canary's series from stable's."""
+
+
+class OnBurn(StrEnum):
+    """What follows when the error budget burns fast after the bake."""
+
+    NOTIFY = "Notify"
+    ROLL_BACK = "RollBack"
+
+
 class Objective(Shape):
     """A service level that is promised; missing it is a breach."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            VALIDATIONS: [
-                rule(
-                    "has(self.errors) != has(self.latency)",
-                    "wanted exactly one of errors and latency",
-                )
-            ]
-        }
-    )
+    model_config = one_of("errors", "latency", "series")
 
     name: DnsLabel
     """Name of the objective, as reasons and records call it."""
     target: Annotated[Percentage, Between("50", "99.999")]
     """Percentage of requests that must be good; "50" to "99.999"."""
+    window: Annotated[Duration, Lasting("1d", "90d")] = Duration("30d")
+    """Rolling time over which the error budget counts, 1d to 90d."""
+    on_breach: OnBurn = OnBurn.NOTIFY
+    """
+    What follows when the budget burns fast after the bake: Notify, or RollBack to the revision that
+    was proven before.
+    """
     errors: ErrorsObjective | None = None
     """Good is what does not fail; write {}."""
     latency: LatencyObjective | None = None
     """Good is what is answered within a threshold."""
+    series: SeriesObjective | None = None
+    """Good is what counters of one's own say."""
 
 
 Objectives = Annotated[tuple[Objective, ...], Field(max_length=8), ListMap("name")]
+
+
+Signals = Annotated[tuple[ModelSignal, ...], Field(max_length=16), ListMap("name")]
 
 
 class ModelDeploymentSpec(Shape):
@@ -177,10 +228,16 @@ class ModelDeploymentSpec(Shape):
     """How it is served: the InferenceService of each revision."""
     traffic: Traffic
     """Where requests come in."""
-    rollout: Rollout = Rollout()
+    rollout: Annotated[
+        Rollout, Rule("!(has(self.auto) && has(self.steps))", "wanted steps or auto, not both")
+    ] = Rollout()
     """How a new revision gets its traffic."""
     objectives: Objectives = ()
     """Service levels that are promised, at most 8."""
+    signals: Signals = ()
+    """What else a canary is compared by, at most 16; errors and latency always are."""
+    drift: Drift | None = None
+    """What is watched of the model's inputs and predictions."""
     history: Annotated[int, Field(ge=1, le=20)] = 3
     """How many old revisions and finished rollouts are kept, 1 to 20."""
 
@@ -219,6 +276,10 @@ class CanaryStatus(RevisionReference, Report):
     """Percent of requests that it gets."""
     step: Annotated[int, Field(ge=0, le=20)]
     """Index of the step it is at, from 0."""
+    first_weight: Annotated[int, Field(ge=1, le=100)] | None = None
+    """Percent that the error budget allows at the first step, where that is less than it asks."""
+    returning: bool | None = None
+    """True for a proven revision that comes back after one that broke an objective."""
     scheduled_at: Moment | None = None
     """When all of its pods had a node; the progress deadline counts from here."""
     losses: Annotated[int, Field(ge=0)] | None = None
@@ -249,6 +310,30 @@ class WeightStatus(Report):
     """Hash of the revision."""
     weight: Weight
     """Percent of requests that it gets."""
+
+
+class BudgetStatus(Report):
+    """What is left of an error budget, to a hundredth of it."""
+
+    objective: DnsLabel
+    """Name of the objective."""
+    remaining: Number
+    """Share of the budget that is left; 1 is all, below 0 it is overspent."""
+    burning: Annotated[tuple[Line, ...], Field(max_length=4)] = ()
+    """The pairs of windows over which it burns too fast, such as 1h/5m."""
+    as_of: Moment
+    """When that was first so."""
+
+
+class DriftStatus(Report):
+    """A feature whose live inputs are not what the model was trained on."""
+
+    feature: Annotated[Line, Field(max_length=253)]
+    """Name of the feature."""
+    since: Moment
+    """The moment of the first sample in it that is unlike the reference."""
+    message: Sentence
+    """What differs, in one plain sentence."""
 
 
 class RouteStatus(Report):
@@ -291,6 +376,12 @@ class ModelDeploymentStatus(Report):
     """Number of the last rollout; they count up from 1."""
     rejected: Annotated[tuple[Rejection, ...], Field(max_length=20), ListMap("hash")] = ()
     """Revisions that are not tried again, at most 20."""
+    last_proven: RevisionReference | None = None
+    """The revision that was proven before the stable one, which is what one can go back to."""
+    budget: Annotated[tuple[BudgetStatus, ...], Field(max_length=8), ListMap("objective")] = ()
+    """What is left of each objective's error budget, at most 8."""
+    drift: Annotated[tuple[DriftStatus, ...], Field(max_length=16), ListMap("feature")] = ()
+    """Features that have drifted from the reference, at most 16."""
     route: RouteStatus | None = None
     """The route as last written and verified."""
     url: Annotated[Line, Field(max_length=1024)] | None = None

@@ -10,11 +10,12 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from .conditions import Conditions
-from .names import ContentHash, DeploymentName, DnsName, Reason, RevisionHash
+from .names import ContentHash, DeploymentName, Digest, DnsName, Reason, RevisionHash
 from .quantities import Moment
 from .records import ContentReference, ModelIdentity, Template
 from .schema import ListMap, ListSet, Rule
 from .shape import Column, Kind, Metadata, Report, Shape
+from .signals import ConfigMapKey
 
 
 class RuntimeKind(StrEnum):
@@ -33,6 +34,22 @@ class RuntimeReference(Shape):
     """Name of the runtime."""
     hash: ContentHash
     """SHA-256 of its spec in canonical form."""
+
+
+class ReferenceProfile(Shape):
+    """The training data's profile that the revision is compared with."""
+
+    config_map: ConfigMapKey
+    """Where it is stored."""
+    digest: Digest
+    """SHA-256 of the profile in canonical form."""
+
+
+class RevisionDrift(Shape):
+    """What is watched of the revision's data."""
+
+    reference: ReferenceProfile
+    """The training data's profile."""
 
 
 class ModelRevisionSpec(Shape):
@@ -54,6 +71,8 @@ class ModelRevisionSpec(Shape):
     """Secrets that the template names and that the operator may not read."""
     runtime: RuntimeReference | None = None
     """The KServe runtime, if the template names one."""
+    drift: RevisionDrift | None = None
+    """What is watched of its data, if the deployment asks for it."""
 
 
 class RevisionPhase(StrEnum):

@@ -11,12 +11,13 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from .conditions import Conditions
-from .model_deployment import Objectives, Phase, Rollout, Weight
-from .names import DeploymentName, Digest, DnsName, Reason, Sentence, SignalName, Uid
+from .model_deployment import Objectives, Phase, Rollout, Signals, Weight
+from .names import DeploymentName, Digest, DnsName, Line, Reason, Sentence, SignalName, Uid
 from .quantities import Count, Moment, Number
 from .records import ModelIdentity, RevisionReference
 from .schema import ListMap, Rule
 from .shape import Column, Kind, Metadata, Report, Shape
+from .signals import Drift
 
 
 class Policy(Shape):
@@ -26,6 +27,10 @@ class Policy(Shape):
     """How the new revision gets its traffic."""
     objectives: Objectives = ()
     """Service levels that are promised."""
+    signals: Signals = ()
+    """What else the canary is compared by."""
+    drift: Drift | None = None
+    """What is watched of the model's inputs and predictions."""
 
 
 class PreviousRollout(Shape):
@@ -119,12 +124,22 @@ class SignalReport(Report):
     Share of bad requests of the canary minus that of stable, in percentage points; absent without
     a stable arm.
     """
+    lowest_points: Number | None = None
+    """Lower end of the interval of that difference at 95 %, valid however often one looks."""
+    highest_points: Number | None = None
+    """Upper end of it."""
     evidence: Number
     """E-value for harm: 1 is none, and the larger the more."""
     threshold: Number
     """E-value at which the canary is rolled back."""
     requests_needed: Count | None = None
     """Estimate of canary requests until the next weight is earned; absent if there is none."""
+    design_effect: Number | None = None
+    """How much more its counts vary than independent requests would; absent where that is 1."""
+    placebo_runs: Count | None = None
+    """Replays of stable's own pods as canaries that set its bar; absent without any."""
+    query: Annotated[Line, Field(max_length=1024)] | None = None
+    """What Prometheus was asked for."""
     message: Sentence
     """The same in one plain sentence."""
 
@@ -135,6 +150,19 @@ class Verdict(StrEnum):
     PASS = "Pass"  # noqa: S105
     BREACH = "Breach"
     INCONCLUSIVE = "Inconclusive"
+
+
+class DecisionInputs(Report):
+    """What the decision was made from besides the evidence, so that it can be made again."""
+
+    control: bool
+    """Whether stable was there to compare with."""
+    next_weight: Weight | None = None
+    """Percent that was to be earned; absent if none was."""
+    ramp: Annotated[tuple[Weight, ...], Field(max_length=20)] = ()
+    """The weights that might have been earned at once, where they follow the evidence."""
+    stale_after_seconds: Number
+    """The oldest that evidence might be."""
 
 
 class DecisionReport(Report):
@@ -152,6 +180,8 @@ class DecisionReport(Report):
     """When it was decided."""
     weight: Weight
     """Percent of requests to the canary from then on."""
+    inputs: DecisionInputs | None = None
+    """What it was made from besides the evidence; absent if the evidence had no part in it."""
 
 
 class ModelRolloutStatus(Report):

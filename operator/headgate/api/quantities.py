@@ -176,8 +176,10 @@ class Lasting:
         """Add the bounds as CEL."""
         most = Duration(self.most).timedelta
         days = "!self.contains('d') &&" if most < timedelta(days=1) else "self.contains('d') ||"
+        least = Duration(self.least).timedelta
+        shortest = f"{int(least.total_seconds())}s" if "d" in self.least else self.least
         bounds = (
-            f"(duration(self) >= duration('{self.least}') && "
+            f"(duration(self) >= duration('{shortest}') && "
             f"duration(self) <= duration('{int(most.total_seconds())}s'))"
         )
         return {**handler(core), VALIDATIONS: [rule(f"{days} {bounds}", f"wanted {self.wanted}")]}

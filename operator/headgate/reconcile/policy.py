@@ -26,7 +26,7 @@ by them (the first prediction of a scikit-learn model took 150 to 260 ms, the ne
 def plan_of(rollout: Rollout) -> Plan:
     """Translate the API's words into the core's plan."""
     return Plan(
-        steps=tuple(Step(s.weight, s.hold.timedelta) for s in rollout.steps),
+        steps=tuple(Step(s.weight, s.hold.timedelta) for s in rollout.stages),
         bake=rollout.bake.timedelta,
         interval=rollout.interval.timedelta,
         progress_deadline=rollout.progress_deadline.timedelta,
@@ -42,7 +42,7 @@ def settings_of(policy: Policy) -> Settings:
         margin=rollout.margin.ratio,
         tolerance=rollout.tolerance.ratio,
         objectives=_objectives(policy),
-        weights=tuple(sorted({*(s.weight for s in rollout.steps), 100})),
+        weights=tuple(sorted({*(s.weight for s in rollout.stages), 100})),
         warm_up_requests=WARM_UP_REQUESTS,
         latency_floor_seconds=rollout.latency_floor.timedelta.total_seconds(),
     )
