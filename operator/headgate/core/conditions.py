@@ -14,7 +14,7 @@ from typing import Any
 
 from headgate.core.analysis import Analysis, Inconclusive
 from headgate.core.analysis import Reason as Evidenced
-from headgate.core.lifecycle import Desired, Health, Phase, State
+from headgate.core.lifecycle import Desired, Health, Phase, Restraint, State
 from headgate.core.memory import render_moment
 from headgate.core.wording import plain
 
@@ -37,11 +37,21 @@ class Objection:
 
 
 @dataclass(frozen=True, slots=True)
+class Finding:
+    """Whether something watched is as it should be (None: not known), why, and in a sentence."""
+
+    holds: bool | None
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     """What the conditions are made from.
 
     `objection` is None for a spec that is acted upon; `desired` None if nothing can be wanted yet;
-    `route_problem` is what the gateway says against the route ("" for nothing).
+    `route_problem` is what the gateway says against the route ("" for nothing). `budget` and
+    `inputs` say what is found against error budget and inputs; None where that is not watched.
     """
 
     generation: int
@@ -54,6 +64,9 @@ class Seen:
     route_problem: str
     analysis: Analysis | None
     now: datetime
+    restraint: Restraint | None = None
+    budget: Finding | None = None
+    inputs: Finding | None = None
 
 
 _NOT_FLOWING: Mapping[Evidenced, str] = {
@@ -74,6 +87,8 @@ def render_conditions(seen: Seen, previous: Sequence[Mapping[str, Any]]) -> list
         _canary_ready(seen),
         _traffic_verified(seen),
         _evidence_flowing(seen),
+        _found("BudgetAvailable", seen.budget),
+        _found("InputsMatchReference", seen.inputs),
     )
     before = {c["type"]: c for c in previous}
     return [_stamped(c, before.get(c["type"]), seen) for c in found if c is not None]
@@ -90,6 +105,12 @@ def _stamped(
 def _condition(type: str, holds: bool | None, reason: str, message: str) -> dict[str, Any]:
     status = "Unknown" if holds is None else str(holds)
     return {"type": type, "status": status, "reason": reason, "message": plain(message)}
+
+
+def _found(type: str, finding: Finding | None) -> dict[str, Any] | None:
+    if finding is None:
+        return None
+    return _condition(type, finding.holds, finding.reason, finding.message)
 
 
 def _stalled(seen: Seen) -> dict[str, Any]:
@@ -132,6 +153,9 @@ def _rolled_out(seen: Seen) -> dict[str, Any]:
         return _condition("RolledOut", True, "RolledOut", message)
     if desired.hold and state.canary is None and state.phase is not Phase.ROLLED_BACK:
         return _condition("RolledOut", False, "Paused", desired.hold)
+    held = seen.restraint if seen.restraint is not None and seen.restraint.starts else None
+    if held is not None and state.canary is None and state.phase is not Phase.ROLLED_BACK:
+        return _condition("RolledOut", False, held.reason, held.message)
     return _condition("RolledOut", False, state.phase.value, state.message)
 
 

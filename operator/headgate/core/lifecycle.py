@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from headgate.core.analysis import Analysis
+from headgate.core.analysis import Analysis, Breach
 
 MAX_REJECTED = 20
 """How many rejected revisions are remembered (DESIGN: bounded)."""
@@ -62,6 +62,7 @@ class Reason(StrEnum):
     REJECTED_BEFORE = "RejectedBefore"
     SERVING = "Serving"
     JUDGED_ANEW = "JudgedAnew"
+    RETURNING = "ObjectiveBrokenAfterBake"
 
 
 class OnInconclusive(StrEnum):
@@ -92,13 +93,19 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How to get from one revision to the next, as the spec asks."""
+    """How to get from one revision to the next, as the spec asks.
+
+    `ramps` says that steps may be skipped by evidence that has earned a later one. `watch` is how
+    often a stable revision is looked at, None where a change or the resync is soon enough.
+    """
 
     steps: tuple[Step, ...]
     bake: timedelta
     interval: timedelta
     progress_deadline: timedelta
     on_inconclusive: OnInconclusive = OnInconclusive.HOLD
+    ramps: bool = False
+    watch: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +145,19 @@ class Desired:
 
 
 @dataclass(frozen=True, slots=True)
+class Restraint:
+    """Why an error budget or drifted inputs keep rollouts back: none may start, none take a step.
+
+    Whatever restrains, signals are still judged and a breach still rolls back.
+    """
+
+    reason: str
+    message: str
+    starts: bool
+    steps: bool
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """All the memory a decision needs; every field is stored in the object's status.
 
@@ -147,6 +167,10 @@ class State:
         canary: The revision under test; None between rollouts.
         step: Index into the plan's steps, meaningful while there is a canary.
         losses: How often the canary lost all of its endpoints after it had been given weight.
+        first_weight: Percent that the error budget allows at the first step, where it asks more.
+        returning: The canary is a proven revision that comes back after the stable one broke an
+            objective: it is not compared with it, and takes all traffic as soon as it is ready.
+        last_proven: The revision that was proven before the stable one, or None.
         phase_since: When the phase was entered, UTC.
         scheduled_at: When the canary's pods had all been scheduled; None until then.
         progressing_since: When the canary was first given weight; None until then.
@@ -164,6 +188,9 @@ class State:
     canary: Revision | None = None
     step: int = 0
     losses: int = 0
+    first_weight: int | None = None
+    returning: bool = False
+    last_proven: Revision | None = None
     scheduled_at: datetime | None = None
     progressing_since: datetime | None = None
     stable_down_since: datetime | None = None
@@ -225,6 +252,12 @@ class Situation:
     a pass ended half-way, and its decision stands."""
     retried: bool = False
     """`retry` has changed since it was last acted on."""
+    restraint: Restraint | None = None
+    """Why no rollout may start or take a step; None if nothing is known against it."""
+    weight_cap: int = 100
+    """Percent that the error budget allows a canary to begin with."""
+    burning: Breach | None = None
+    """An objective that asks for it burns its budget fast, and stable is all that serves."""
 
     def health_of(self, revision: Revision | None) -> Health:
         """Return what was seen of this revision; nothing seen is not ready."""
@@ -246,8 +279,25 @@ class Situation:
         return self.plan.steps[min(self.state.step, len(self.plan.steps) - 1)]
 
     @property
+    def weight(self) -> int:
+        """Percent of requests that the step in force gives the canary."""
+        first = self.state.first_weight if not self.state.step else None
+        return self.step.weight if first is None else min(first, self.step.weight)
+
+    @property
+    def following(self) -> int:
+        """Index of the step to take next, the number of steps for the end: in a ramp, the furthest
+        that the evidence has earned."""
+        earned = self.analysis.weight if self.analysis is not None else None
+        following = self.state.step + 1
+        if not self.plan.ramps or earned is None:
+            return following
+        weights = [*(step.weight for step in self.plan.steps), 100]
+        return max([following, *(n for n, weight in enumerate(weights) if weight <= earned)])
+
+    @property
     def is_last_step(self) -> bool:
-        return self.state.step + 1 >= len(self.plan.steps)
+        return self.following >= len(self.plan.steps)
 
     @property
     def deadline_passed(self) -> bool:

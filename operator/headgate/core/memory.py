@@ -69,6 +69,9 @@ def read_memory(status: Mapping[str, Any], retry: str, now: datetime) -> Memory:
         canary=_revision(canary),
         step=int(canary.get("step", 0)),
         losses=int(canary.get("losses", 0)),
+        first_weight=canary.get("firstWeight"),
+        returning=bool(canary.get("returning", False)),
+        last_proven=_revision(status.get("lastProven") or {}),
         scheduled_at=_optional_moment(canary.get("scheduledAt")),
         progressing_since=_optional_moment(canary.get("progressingSince")),
         stable_down_since=_optional_moment(stable.get("notReadySince")),
@@ -91,6 +94,7 @@ def render_memory(memory: Memory, deployment: str) -> dict[str, Any]:
         "stable": _rendered_stable(state, weights),
         "canary": _rendered_canary(state, weights),
         "rejected": [_rendered_rejection(r, deployment) for r in state.rejected],
+        "lastProven": _rendered_reference(state.last_proven) if state.last_proven else None,
         "rollout": rollout_name(deployment, state.number) if state.number else None,
         "rolloutNumber": state.number,
         "retry": state.retry,
@@ -157,12 +161,11 @@ def remember_route(
 
 
 def _rendered_revision(revision: Revision, weights: Mapping[str, int]) -> dict[str, Any]:
-    return {
-        "revision": revision.name,
-        "hash": revision.hash,
-        "version": revision.version,
-        "weight": weights.get(revision.hash, 0),
-    }
+    return {**_rendered_reference(revision), "weight": weights.get(revision.hash, 0)}
+
+
+def _rendered_reference(revision: Revision) -> dict[str, Any]:
+    return {"revision": revision.name, "hash": revision.hash, "version": revision.version}
 
 
 def _rendered_stable(state: State, weights: Mapping[str, int]) -> dict[str, Any] | None:
@@ -180,6 +183,10 @@ def _rendered_canary(state: State, weights: Mapping[str, int]) -> dict[str, Any]
     entry = {**_rendered_revision(state.canary, weights), "step": state.step}
     if state.losses:
         entry["losses"] = state.losses
+    if state.first_weight is not None:
+        entry["firstWeight"] = state.first_weight
+    if state.returning:
+        entry["returning"] = True
     if state.scheduled_at:
         entry["scheduledAt"] = render_moment(state.scheduled_at)
     if state.progressing_since:

@@ -151,6 +151,13 @@ RULES: tuple[Rule, ...] = (
         rules.candidate_lost,
         rules.lose,
     ),
+    Rule(
+        "candidate that comes back ready",
+        frozenset({Phase.PREPARING}),
+        (Phase.BAKING,),
+        rules.ready_to_return,
+        rules.come_back,
+    ),
     Rule("first candidate ready", _WAITING, (Phase.BAKING,), rules.ready_first, rules.serve_first),
     Rule(
         "candidate ready, stable without endpoints",
@@ -196,6 +203,13 @@ RULES: tuple[Rule, ...] = (
         (Phase.BAKING,),
         rules.judged_anew,
         rules.judge_anew,
+    ),
+    Rule(
+        "objective broken after the bake",
+        frozenset({Phase.STABLE}),
+        (Phase.PREPARING,),
+        rules.broken_after_bake,
+        rules.go_back,
     ),
     Rule("a new hash is wanted", _RESTING, (Phase.PREPARING,), rules.startable, rules.start),
     Rule(
@@ -267,7 +281,7 @@ def backends(s: Situation) -> tuple[tuple[Revision, int], ...]:
         case Phase.BAKING:
             return ((canary, 100),)
         case Phase.PROGRESSING | Phase.PAUSED if stable is not None:
-            weight = s.step.weight
+            weight = s.weight
             split = ((stable, 100 - weight), (canary, weight))
             return split if weight < 100 else ((canary, 100),)
     return whole
@@ -279,6 +293,14 @@ def next_weight(plan: Plan, state: State) -> int | None:
         return None
     following = state.step + 1
     return plan.steps[following].weight if following < len(plan.steps) else 100
+
+
+def next_weights(plan: Plan, state: State) -> tuple[int, ...]:
+    """Return the weights that may be entered next, ascending: all that follow if the plan ramps."""
+    first = next_weight(plan, state)
+    if first is None or not plan.ramps:
+        return () if first is None else (first,)
+    return (*(step.weight for step in plan.steps[state.step + 1 :]), 100)
 
 
 def _running(state: State) -> frozenset[str]:
@@ -297,4 +319,6 @@ def _again_in(s: Situation) -> timedelta | None:
             return _READINESS_POLL
         case Phase.PROGRESSING | Phase.PAUSED | Phase.BAKING:
             return s.plan.interval if s.verified else _UNVERIFIED_POLL
+        case Phase.STABLE:
+            return s.plan.watch
     return None

@@ -31,7 +31,9 @@ def _is_breach(s: Situation) -> bool:
 
 def breached(s: Situation) -> bool:
     # Going back to a stable revision that has no endpoint would trade failures for an outage.
-    return s.state.canary is not None and _is_breach(s) and s.stable_serves
+    # Nor is a revision that comes back sent away for the sake of the one that was rejected.
+    sound = s.stable_serves and not s.state.returning
+    return s.state.canary is not None and _is_breach(s) and sound
 
 
 def breached_first(s: Situation) -> bool:
@@ -43,8 +45,10 @@ def concluded(s: Situation) -> bool:
 
 
 def _is_left(s: Situation) -> bool:
-    canary = s.state.canary
-    return canary is not None and s.desired.revision.hash != canary.hash
+    canary, wanted = s.state.canary, s.desired.revision.hash
+    if s.state.returning and s.state.rejection_of(wanted) is not None:
+        return False
+    return canary is not None and wanted != canary.hash
 
 
 def _serves_alone(s: Situation) -> bool:
@@ -78,7 +82,8 @@ def _candidate_overdue(s: Situation) -> bool:
 
 
 def overdue_with_stable(s: Situation) -> bool:
-    return s.state.stable is not None and _candidate_overdue(s)
+    # What comes back is proven, and there is nothing better to go on with.
+    return s.state.stable is not None and not s.state.returning and _candidate_overdue(s)
 
 
 def overdue_first(s: Situation) -> bool:
@@ -90,7 +95,8 @@ def candidate_lost(s: Situation) -> bool:
 
 
 def lost_too_often(s: Situation) -> bool:
-    return candidate_lost(s) and s.state.losses + 1 >= MAX_LOSSES and s.stable_serves
+    again = s.state.losses + 1 >= MAX_LOSSES
+    return candidate_lost(s) and again and s.stable_serves and not s.state.returning
 
 
 def _candidate_ready(s: Situation) -> bool:
@@ -106,7 +112,16 @@ def ready_for_lost_stable(s: Situation) -> bool:
 
 
 def ready_beside_stable(s: Situation) -> bool:
-    return s.stable_serves and _candidate_ready(s)
+    return s.stable_serves and not s.state.returning and _candidate_ready(s)
+
+
+def ready_to_return(s: Situation) -> bool:
+    # Going back waits for nobody, a pause included.
+    return s.state.returning and s.health_of(s.state.canary).ready
+
+
+def broken_after_bake(s: Situation) -> bool:
+    return s.burning is not None and s.state.last_proven is not None and s.state.canary is None
 
 
 def _step_held(s: Situation) -> bool:
@@ -114,7 +129,13 @@ def _step_held(s: Situation) -> bool:
     return s.verified and since is not None and s.now - since >= s.step.hold
 
 
+def _may_step(s: Situation) -> bool:
+    return s.restraint is None or not s.restraint.steps
+
+
 def _earned(s: Situation) -> bool:
+    if not _may_step(s):
+        return False
     passed = s.analysis is not None and isinstance(s.analysis.verdict, Pass)
     waived = s.plan.on_inconclusive is OnInconclusive.PROMOTE and s.verified and _stuck(s)
     return waived or (passed and _step_held(s))
@@ -175,9 +196,11 @@ def _wants_another(s: Situation) -> bool:
 
 
 def startable(s: Situation) -> bool:
+    restrained = s.restraint is not None and s.restraint.starts
     return (
         _wants_another(s)
         and not s.desired.hold
+        and not restrained
         and s.state.rejection_of(s.desired.revision.hash) is None
     )
 
@@ -209,7 +232,16 @@ def _settled_phase(state: State) -> Phase:
 
 
 def _without_canary(state: State) -> State:
-    return replace(state, canary=None, step=0, losses=0, scheduled_at=None, progressing_since=None)
+    return replace(
+        state,
+        canary=None,
+        step=0,
+        losses=0,
+        first_weight=None,
+        returning=False,
+        scheduled_at=None,
+        progressing_since=None,
+    )
 
 
 def _settle(s: Situation, reason: Reason, message: str) -> State:
@@ -328,10 +360,15 @@ def lose(s: Situation) -> State:
 
 
 def progress(s: Situation) -> State:
-    state = s.state
-    message = f"version {_version(state.canary)} is ready; it gets {s.step.weight} % of requests"
+    state, first = s.state, s.plan.steps[0].weight
+    cap = s.weight_cap if s.weight_cap < first and not state.step else None
+    weight = s.step.weight if cap is None else cap
+    message = f"version {_version(state.canary)} is ready; it gets {weight} % of requests"
+    if cap is not None:
+        message += f" and not {first} %, as that is what the error budget allows unproven"
     entered = _enter(s, Phase.PROGRESSING, Reason.CANDIDATE_READY, message)
-    return replace(entered, progressing_since=state.progressing_since or s.now)
+    since = state.progressing_since or s.now
+    return replace(entered, progressing_since=since, first_weight=cap)
 
 
 def serve_first(s: Situation) -> State:
@@ -351,9 +388,36 @@ def replace_lost(s: Situation) -> State:
     return replace(state, step=last, progressing_since=s.state.progressing_since or s.now)
 
 
+def come_back(s: Situation) -> State:
+    message = f"version {_version(s.state.canary)} is ready again; it gets all requests"
+    state = _enter(s, Phase.BAKING, Reason.RETURNING, message)
+    last = len(s.plan.steps) - 1
+    return replace(state, step=last, progressing_since=s.state.progressing_since or s.now)
+
+
+def go_back(s: Situation) -> State:
+    """Reject the stable revision, and prepare the one that was proven before it."""
+    broken, proven = s.state.stable, s.state.last_proven
+    if broken is None or proven is None or s.burning is None:
+        raise ValueError("nothing to go back from, or to")
+    message = f"{s.burning.message}; version {proven.version} was proven before and comes back"
+    others = tuple(r for r in s.state.rejected if r.hash != broken.hash)
+    reason = s.burning.reason.value
+    rejection = Rejection(broken.hash, broken.version, reason, s.state.number, s.now)
+    state = _without_canary(_enter(s, Phase.PREPARING, Reason.RETURNING, message))
+    return replace(
+        state,
+        canary=proven,
+        returning=True,
+        last_proven=None,
+        number=s.state.number + 1,
+        rejected=(*others, rejection)[-MAX_REJECTED:],
+    )
+
+
 def advance(s: Situation) -> State:
     state = _enter(s, Phase.PROGRESSING, _earned_reason(s), _earned_text(s))
-    return replace(state, step=s.state.step + 1)
+    return replace(state, step=s.following)
 
 
 def bake(s: Situation) -> State:
@@ -378,7 +442,21 @@ def promote(s: Situation) -> State:
     stable = s.state.canary or s.state.stable
     message = f"version {_version(stable)} is stable: {_verdict_text(s)}"
     state = _enter(s, Phase.STABLE, Reason.PROMOTED, message)
-    return replace(_without_canary(state), stable=stable, proven=True, stable_down_since=None)
+    return replace(
+        _without_canary(state),
+        stable=stable,
+        proven=True,
+        stable_down_since=None,
+        last_proven=_proven_before(s.state),
+    )
+
+
+def _proven_before(state: State) -> Revision | None:
+    """What one can go back to from here on: the stable revision so far, if it was proven."""
+    before = state.stable if state.canary is not None and state.proven else None
+    if before is not None and state.rejection_of(before.hash) is None:
+        return before
+    return state.last_proven
 
 
 def pause(s: Situation) -> State:
