@@ -1,0 +1,365 @@
+"""Counts over minutes to months from Prometheus, for error budgets.
+
+Owns the queries for them and how long an answer is kept. Must not know burn rates, nor gates.
+Nothing here extrapolates: no `rate`, no `increase`, which give fractions and lose the first sample
+of a new series. A range query returns each raw counter as it stood at even steps, and
+`core.slo.ticks` differences them; its table says what a step can miss.
+
+    windows                           steps of  kept for
+    5m, 30m, 1h, 2h                   1 min     30 s
+    6h, 1d, 3d                        15 min    3 min
+    the objective's, if beyond 3 d    1 h       10 min
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from typing import TypeVar
+
+from headgate.adapters.packs import Pack
+from headgate.adapters.prometheus import RawSeries, parse_answer, parse_matrix, quote
+from headgate.adapters.prometheus_http import PrometheusHTTP, PrometheusSettings
+from headgate.core.counters import BAD, GOOD, Point
+from headgate.core.slo.budget import WINDOWS, WindowCounts
+from headgate.core.slo.level import Errors, Latency, Own, Selector, ServiceLevel, edge_at
+from headgate.core.slo.ticks import (
+    TOTAL,
+    Counter,
+    Outcomes,
+    Ticks,
+    count_ticks,
+    window_counts,
+)
+from headgate.ports import MetricsUnavailable
+
+_T = TypeVar("_T")
+_REGEX_SPECIAL = re.compile(r"[\\.+*?()|\[\]{}^$]")
+# Stand for "any position" and "any hash" until the rest of an arm's label is escaped; neither is
+# possible in a Kubernetes name.
+_POSITION, _HASH = "\ue000", "\ue001"
+_AT_ONCE = 4
+_INSTANCE = ("instance", "pod")
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """Whose requests: all backends of the route of one deployment, whichever revision served."""
+
+    namespace: str
+    route: str
+    deployment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """How one range of windows is sampled, and how long its answer is good for."""
+
+    step: timedelta
+    span: timedelta
+    kept: timedelta
+
+
+_FINE = _Table(timedelta(minutes=1), timedelta(hours=2), timedelta(seconds=30))
+_MIDDLE = _Table(timedelta(minutes=15), timedelta(days=3), timedelta(minutes=3))
+_EDGES_KEPT = timedelta(minutes=10)
+
+_Counts = Errors | Latency | Own
+_Key = tuple[Service, _Counts, _Table]
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What was read, and when."""
+
+    ticks: Ticks
+    at: datetime
+    until: datetime
+
+
+class PrometheusBudgets:
+    """One Prometheus-compatible source, read for error budgets through one metric pack."""
+
+    def __init__(self, settings: PrometheusSettings, pack: Pack) -> None:
+        self._settings = settings
+        self._pack = pack
+        self._http = PrometheusHTTP(settings)
+        self._places = asyncio.Semaphore(_AT_ONCE)
+        self._kept: dict[_Key, _Read] = {}
+        self._edges: dict[Service, tuple[Mapping[Decimal, frozenset[str]], datetime]] = {}
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._http.close()
+
+    async def read(
+        self, service: Service, objectives: Sequence[ServiceLevel], now: datetime
+    ) -> Mapping[str, Sequence[WindowCounts]]:
+        """Read the counts of each objective, by its name: its own window and those in WINDOWS.
+
+        A window's counts end when they were read, which is up to ten minutes before `now` for the
+        longest. Without series the counts are zero and cover nothing: that is not zero failures.
+
+        Raises:
+            MetricsUnavailable: The source does not answer in time and completely; names the query.
+            ThresholdIsNoEdge: A latency objective's threshold is not a bound of the histogram.
+        """
+        self._forget(now)
+        wanted = {
+            (service, level.counts, table): level.name
+            for level in objectives
+            for table in _tables(level).values()
+        }
+        known = {key: self._kept[key] for key in wanted if self._is_fresh(key, now)}
+        missing = {key: name for key, name in wanted.items() if key not in known}
+        reads = await asyncio.gather(*(self._read(key, n, now) for key, n in missing.items()))
+        fresh = dict(zip(missing, reads, strict=True))
+        self._kept |= fresh
+        known |= fresh
+        return {level.name: tuple(_count(service, level, known)) for level in objectives}
+
+    def _is_fresh(self, key: _Key, now: datetime) -> bool:
+        kept = self._kept.get(key)
+        return kept is not None and kept.at <= now < kept.until
+
+    def _forget(self, now: datetime) -> None:
+        """Drop what is no longer good, so that deleted deployments leave nothing behind."""
+        self._kept = {key: kept for key, kept in self._kept.items() if now < kept.until}
+        self._edges = {key: kept for key, kept in self._edges.items() if now < kept[1]}
+
+    async def _read(self, key: _Key, objective: str, now: datetime) -> _Read:
+        service, counts, table = key
+        match counts:
+            case Errors():
+                counters = await self._read_errors(service, table, now)
+            case Latency():
+                counters = await self._read_latency(service, counts, objective, table, now)
+            case Own():
+                counters = await self._read_own(counts, table, now)
+        return _Read(count_ticks(counters, table.step), now, now + table.kept)
+
+    async def _read_errors(
+        self, service: Service, table: _Table, now: datetime
+    ) -> Sequence[Counter]:
+        source = self._pack.errors
+        matchers = self._of_route(service) | {source.label: one_of(sorted(source.outcomes))}
+        found = await self._range(source.metric, matchers, table, now)
+        return self._place(service, found, source.label, source.outcome)
+
+    async def _read_latency(
+        self, service: Service, wanted: Latency, objective: str, table: _Table, now: datetime
+    ) -> Sequence[Counter]:
+        """Read the bucket at the threshold and the one of all; nothing if there is no histogram."""
+        source = self._pack.latency
+        edges = await self._edges_of(service, now)
+        if not any(edge.is_finite() for edge in edges):
+            return ()
+        bound = edge_at(objective, wanted.threshold, [e for e in edges if e.is_finite()])
+        labels = sorted(edges[bound]) + sorted(edges.get(Decimal("Infinity"), {"+Inf"}))
+        matchers = self._of_route(service) | {source.label: one_of(labels)}
+        found = await self._range(source.metric, matchers, table, now)
+
+        def outcome(label: str) -> str:
+            return GOOD if _number(label).is_finite() else TOTAL
+
+        return self._place(service, found, source.label, outcome)
+
+    async def _read_own(self, wanted: Own, table: _Table, now: datetime) -> Sequence[Counter]:
+        """Read the user's own series, which are theirs alone: no route is added to them."""
+        part, outcome = (wanted.good, GOOD) if wanted.good else (wanted.bad, BAD)
+        selectors = [(wanted.total, TOTAL), *([(part, outcome)] if part else [])]
+        answers = await asyncio.gather(
+            *(self._range(each.metric, _matching(each), table, now) for each, _ in selectors)
+        )
+        return [
+            Counter(_instance(_INSTANCE, raw.labels), outcome, raw.points)
+            for (_, outcome), found in zip(selectors, answers, strict=True)
+            for raw in found
+        ]
+
+    async def _edges_of(self, service: Service, now: datetime) -> Mapping[Decimal, frozenset[str]]:
+        """List the bucket bounds there are, in seconds, with the ways to write each."""
+        if service in self._edges:
+            return self._edges[service][0]
+        source = self._pack.latency
+        selector = self._render(source.metric, self._of_route(service))
+        query = f"count by ({source.label}) ({selector})"
+        form = {"query": query, "time": f"{now.timestamp():.3f}"}
+        labels = await self._ask("/api/v1/query", form, lambda raw: _labels(raw, source.label))
+        edges: dict[Decimal, frozenset[str]] = {}
+        for label in labels:
+            bound = _number(label)
+            seconds = bound * source.seconds_per_unit if bound.is_finite() else bound
+            edges[seconds] = edges.get(seconds, frozenset()) | spellings(label)
+        if edges:
+            self._edges[service] = edges, now + _EDGES_KEPT
+        return edges
+
+    async def _range(
+        self, metric: str, matchers: Mapping[str, str], table: _Table, now: datetime
+    ) -> Sequence[RawSeries]:
+        form = {
+            "query": self._render(metric, matchers),
+            "start": f"{(now - table.span).timestamp():.3f}",
+            "end": f"{now.timestamp():.3f}",
+            "step": f"{table.step.total_seconds():.0f}",
+        }
+        return await self._ask("/api/v1/query_range", form, parse_matrix)
+
+    async def _ask(self, path: str, form: Mapping[str, str], parse: Callable[[bytes], _T]) -> _T:
+        """Send one query; what goes wrong is told with the query, whoever noticed it."""
+        seconds = math.ceil(self._settings.timeout.total_seconds())
+        try:
+            async with self._places:
+                return parse(await self._http.post(path, {**form, "timeout": f"{seconds}s"}))
+        except MetricsUnavailable as error:
+            about = f"Prometheus {self._settings.url}: {form['query']}"
+            raise MetricsUnavailable(f"{about}: {error}") from error
+
+    def _render(self, metric: str, matchers: Mapping[str, str]) -> str:
+        """Write a selector; the operator's own matchers are always there, and win."""
+        fixed = {name: f"={quote(value)}" for name, value in self._settings.matchers.items()}
+        conditions = (f"{name}{rest}" for name, rest in {**matchers, **fixed}.items())
+        return f"{metric}{{{','.join(conditions)}}}"
+
+    def _of_route(self, service: Service) -> dict[str, str]:
+        return {self._pack.arm.label: f"=~{quote(route_pattern(self._pack, service))}"}
+
+    def _place(
+        self,
+        service: Service,
+        found: Sequence[RawSeries],
+        label: str,
+        outcome: Callable[[str], str | None],
+    ) -> Sequence[Counter]:
+        """Turn answers into counters; one counter that is there twice would count twice.
+
+        A counter whose bound is written in another way since some day is one counter still.
+        """
+        arms = re.compile(route_pattern(self._pack, service))
+        placed: dict[tuple[str, str, str], tuple[str, tuple[Point, ...]]] = {}
+        for raw in found:
+            if not {label, self._pack.instance[0]} <= raw.labels.keys():
+                wanted = f"{label} and {self._pack.instance[0]}"
+                raise MetricsUnavailable(f"wanted labels {wanted}, found {dict(raw.labels)}")
+            arm, key = raw.labels.get(self._pack.arm.label, ""), raw.labels[label]
+            what = outcome(key)
+            if not arms.fullmatch(arm) or what is None:
+                continue
+            place = (arm, _instance(self._pack.instance, raw.labels), min(spellings(key)))
+            points = placed.get(place, (what, ()))[1] + raw.points
+            placed[place] = what, tuple(sorted(points, key=lambda point: point.at))
+            if len({point.at for point in points}) < len(points):
+                raise MetricsUnavailable(f"one counter is there twice: {dict(raw.labels)}")
+        return [Counter(place[1], *placed[place]) for place in sorted(placed)]
+
+
+def _tables(level: ServiceLevel) -> Mapping[timedelta, _Table]:
+    """Choose the table that each window is counted from."""
+    long = _Table(timedelta(hours=1), level.window, timedelta(minutes=10))
+    windows = sorted({*WINDOWS, level.window})
+    return {
+        window: _FINE if window <= _FINE.span else _MIDDLE if window <= _MIDDLE.span else long
+        for window in windows
+        if window <= level.window
+    }
+
+
+def _count(
+    service: Service, level: ServiceLevel, known: Mapping[_Key, _Read]
+) -> Iterator[WindowCounts]:
+    for window, table in _tables(level).items():
+        read = known[service, level.counts, table]
+        yield window_counts(read.ticks, _outcomes(level.counts), window, read.at)
+
+
+def _outcomes(counts: _Counts) -> Outcomes:
+    match counts:
+        case Errors():
+            return Outcomes.GOOD_AND_BAD
+        case Own(bad=Selector()):
+            return Outcomes.BAD_OF_TOTAL
+    return Outcomes.GOOD_OF_TOTAL
+
+
+def escape(text: str) -> str:
+    """Return a pattern (RE2) that matches `text` and nothing else."""
+    return _REGEX_SPECIAL.sub(r"\\\g<0>", text)
+
+
+def one_of(values: Sequence[str]) -> str:
+    """Return the rest of a matcher that takes any of these values, as text."""
+    return f"=~{quote('|'.join(map(escape, values)))}"
+
+
+def route_pattern(pack: Pack, service: Service) -> str:
+    """Return the pattern of the arm label over all backends of the service's route."""
+    value = pack.arm.value.format(
+        namespace=service.namespace,
+        route=service.route,
+        deployment=service.deployment,
+        position=_POSITION,
+        hash=_HASH,
+        revision=f"{service.deployment}-{_HASH}",
+    )
+    pattern = escape(value.removesuffix("*")) + (".*" if value.endswith("*") else "")
+    return pattern.replace(_POSITION, "[0-9]+").replace(_HASH, "[0-9a-f]+")
+
+
+def spellings(label: str) -> frozenset[str]:
+    """List the ways a bucket's bound is written: `250` became `250.0` with Prometheus 3.
+
+    What is no number has the one spelling.
+    """
+    try:
+        number = Decimal(label)
+    except InvalidOperation:
+        return frozenset({label})
+    if not number.is_finite():
+        return frozenset({label})
+    short = f"{number.normalize():f}"
+    return frozenset({label, short, short if "." in short else f"{short}.0"})
+
+
+def _matching(selector: Selector) -> dict[str, str]:
+    """Write the user's matchers: equality, and a bucket's bound by what it says."""
+    return {
+        name: one_of(sorted(spellings(value))) if name == "le" else f"={quote(value)}"
+        for name, value in selector.matchers
+    }
+
+
+def _instance(names: Sequence[str], labels: Mapping[str, str]) -> str:
+    return "/".join(labels[name] for name in names if name in labels)
+
+
+def _number(label: str) -> Decimal:
+    """Read a bucket's bound in the source's unit; raises MetricsUnavailable if it is none."""
+    try:
+        bound = Decimal(label)
+    except InvalidOperation:
+        bound = Decimal("NaN")
+    if bound.is_nan() or bound < 0:
+        raise MetricsUnavailable(f"{label[:80]!r} is not a bucket's upper bound")
+    return bound
+
+
+def _labels(raw: bytes, name: str) -> Sequence[str]:
+    """Read the values of one label out of an answer with one value per series."""
+    content = parse_answer(raw)
+    result = content.get("result")
+    if content.get("resultType") != "vector" or not isinstance(result, list):
+        raise MetricsUnavailable(f"wanted a vector, found {content.get('resultType')!r}")
+    labels = []
+    for entry in result:
+        match entry:
+            case {"metric": {**found}} if isinstance(found.get(name), str):
+                labels.append(str(found[name]))
+            case _:
+                raise MetricsUnavailable(f"a series has no label {name}")
+    return labels
