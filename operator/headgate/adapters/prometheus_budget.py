@@ -148,8 +148,11 @@ class PrometheusBudgets:
     ) -> Sequence[Counter]:
         source = self._pack.errors
         matchers = self._of_route(service) | {source.label: one_of(sorted(source.outcomes))}
-        found = await self._range(source.metric, matchers, table, now)
-        return self._place(service, found, source.label, source.outcome)
+
+        def place(raw: bytes) -> Sequence[Counter]:
+            return self._place(service, parse_matrix(raw), source.label, source.outcome)
+
+        return await self._range(source.metric, matchers, table, now, place)
 
     async def _read_latency(
         self, service: Service, wanted: Latency, objective: str, table: _Table, now: datetime
@@ -162,19 +165,24 @@ class PrometheusBudgets:
         bound = edge_at(objective, wanted.threshold, [e for e in edges if e.is_finite()])
         labels = sorted(edges[bound]) + sorted(edges.get(Decimal("Infinity"), {"+Inf"}))
         matchers = self._of_route(service) | {source.label: one_of(labels)}
-        found = await self._range(source.metric, matchers, table, now)
 
         def outcome(label: str) -> str:
             return GOOD if _number(label).is_finite() else TOTAL
 
-        return self._place(service, found, source.label, outcome)
+        def place(raw: bytes) -> Sequence[Counter]:
+            return self._place(service, parse_matrix(raw), source.label, outcome)
+
+        return await self._range(source.metric, matchers, table, now, place)
 
     async def _read_own(self, wanted: Own, table: _Table, now: datetime) -> Sequence[Counter]:
         """Read the user's own series, which are theirs alone: no route is added to them."""
         part, outcome = (wanted.good, GOOD) if wanted.good else (wanted.bad, BAD)
         selectors = [(wanted.total, TOTAL), *([(part, outcome)] if part else [])]
         answers = await asyncio.gather(
-            *(self._range(each.metric, _matching(each), table, now) for each, _ in selectors)
+            *(
+                self._range(each.metric, _matching(each), table, now, parse_matrix)
+                for each, _ in selectors
+            )
         )
         return [
             Counter(_instance(_INSTANCE, raw.labels), outcome, raw.points)
@@ -190,10 +198,9 @@ class PrometheusBudgets:
         selector = self._render(source.metric, self._of_route(service))
         query = f"count by ({source.label}) ({selector})"
         form = {"query": query, "time": f"{now.timestamp():.3f}"}
-        labels = await self._ask("/api/v1/query", form, lambda raw: _labels(raw, source.label))
+        bounds = await self._ask("/api/v1/query", form, lambda raw: _bounds(raw, source.label))
         edges: dict[Decimal, frozenset[str]] = {}
-        for label in labels:
-            bound = _number(label)
+        for label, bound in bounds.items():
             seconds = bound * source.seconds_per_unit if bound.is_finite() else bound
             edges[seconds] = edges.get(seconds, frozenset()) | spellings(label)
         if edges:
@@ -201,15 +208,20 @@ class PrometheusBudgets:
         return edges
 
     async def _range(
-        self, metric: str, matchers: Mapping[str, str], table: _Table, now: datetime
-    ) -> Sequence[RawSeries]:
+        self,
+        metric: str,
+        matchers: Mapping[str, str],
+        table: _Table,
+        now: datetime,
+        parse: Callable[[bytes], _T],
+    ) -> _T:
         form = {
             "query": self._render(metric, matchers),
             "start": f"{(now - table.span).timestamp():.3f}",
             "end": f"{now.timestamp():.3f}",
             "step": f"{table.step.total_seconds():.0f}",
         }
-        return await self._ask("/api/v1/query_range", form, parse_matrix)
+        return await self._ask("/api/v1/query_range", form, parse)
 
     async def _ask(self, path: str, form: Mapping[str, str], parse: Callable[[bytes], _T]) -> _T:
         """Send one query; what goes wrong is told with the query, whoever noticed it."""
@@ -349,17 +361,17 @@ def _number(label: str) -> Decimal:
     return bound
 
 
-def _labels(raw: bytes, name: str) -> Sequence[str]:
-    """Read the values of one label out of an answer with one value per series."""
+def _bounds(raw: bytes, name: str) -> Mapping[str, Decimal]:
+    """Read buckets' bounds out of an answer with one value per bound, by the way it is written."""
     content = parse_answer(raw)
     result = content.get("result")
     if content.get("resultType") != "vector" or not isinstance(result, list):
         raise MetricsUnavailable(f"wanted a vector, found {content.get('resultType')!r}")
-    labels = []
+    bounds: dict[str, Decimal] = {}
     for entry in result:
         match entry:
-            case {"metric": {**found}} if isinstance(found.get(name), str):
-                labels.append(str(found[name]))
+            case {"metric": dict(found)} if isinstance(found.get(name), str):
+                bounds[found[name]] = _number(found[name])
             case _:
                 raise MetricsUnavailable(f"a series has no label {name}")
-    return labels
+    return bounds
