@@ -5,12 +5,14 @@ Owns what an adapter must promise. Must not know any adapter, nor what its answe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any, Protocol
 
-from headgate.core.counters import Series
+from headgate.core.counters import Point, Series
 
 Manifest = Mapping[str, Any]
 
@@ -132,22 +134,199 @@ class Cluster(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Arms:
-    """Where a route's two arms are: positions in `backendRefs` of the HTTPRoute's first rule."""
+    """Where a route's two arms are found.
+
+    Gateways know them by their position in `backendRefs` of the HTTPRoute's first rule, model
+    servers and collectors by deployment and hash. None: the arm cannot be told that way.
+    """
 
     namespace: str
     route: str
     stable: int | None
     canary: int | None
+    deployment: str = ""
+    stable_hash: str | None = None
+    canary_hash: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """Series by their metric and the exact values of labels.
+
+    Values are a person's text and are matched as text. Raises ValueError naming what is wrong.
+    """
+
+    metric: str
+    matchers: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not METRIC_NAME.fullmatch(self.metric):
+            raise ValueError(f"metric: {self.metric!r} is not a metric name")
+        check_matchers("matchers", self.matchers)
+
+
+@dataclass(frozen=True, slots=True)
+class SignalSource:
+    """What one signal reads: a signal of a pack that we ship, or series of a person's own.
+
+    Exactly one of `pack_signal`, `bad` with `total`, `histogram` and `categories` says which.
+    Matchers on the label of the arm, on labels of `scope` and on those that the platform sets for
+    all series are ours: what a person says of these labels is dropped. Raises ValueError naming
+    the field that is wrong.
+    """
+
+    name: str
+    """`Series.signal` of what is read."""
+    pack: str | None = None
+    """The pack that has `pack_signal`; None is the one chosen for the installation."""
+    pack_signal: str | None = None
+    bad: Selector | None = None
+    total: Selector | None = None
+    histogram: Selector | None = None
+    """A classic histogram, by the name of its `_bucket` series."""
+    categories: Selector | None = None
+    """One counter for each value of `category_label`."""
+    category_label: str = ""
+    arm_label: str = ""
+    """The label that tells the arms apart; with a pack, in place of the pack's."""
+    arm_value: str = ""
+    """Its value, with {namespace}, {route}, {position}, {deployment}, {hash}, {revision}, the last
+    being `<deployment>-<hash>`; a `*` at the end matches whatever follows."""
+    instance: tuple[str, ...] = ("instance", "pod")
+    """Labels that tell one scraped process from another; the first must be there."""
+    unit: Decimal = Decimal(1)
+    """What a bound is multiplied by to be in seconds, or in the unit of the threshold."""
+    matchers: Mapping[str, str] = field(default_factory=dict)
+    """Further labels that all series must have, such as one `feature`."""
+    scope: Mapping[str, str] = field(default_factory=dict)
+    """Labels by template, as `arm_value`, that keep to one tenant: {"namespace": "{namespace}"}."""
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise ValueError("name: wanted one")
+        self._check_kind()
+        self._check_arm()
+        for name in (*filter(None, (self.category_label, self.arm_label)), *self.instance):
+            if not LABEL_NAME.fullmatch(name):
+                raise ValueError(f"label: {name!r} is not a label name")
+        if not self.instance:
+            raise ValueError("instance: wanted a label")
+        if not (self.unit.is_finite() and self.unit > 0):
+            raise ValueError(f"unit: wanted a number above 0, found {self.unit}")
+        check_matchers("matchers", self.matchers)
+        check_matchers("scope", self.scope)
+        for template in self.scope.values():
+            check_template("scope", template)
+
+    def _check_kind(self) -> None:
+        if (self.bad is None) != (self.total is None):
+            raise ValueError("bad and total: wanted both or none")
+        kinds = (self.pack_signal, self.total, self.histogram, self.categories)
+        if sum(kind is not None for kind in kinds) != 1:
+            raise ValueError("wanted one of pack_signal, bad and total, histogram, categories")
+        if self.pack is not None and self.pack_signal is None:
+            raise ValueError("pack_signal: wanted the name of one of the pack's signals")
+        if (self.categories is None) != (not self.category_label):
+            raise ValueError("category_label: wanted with categories, and only there")
+        if self.histogram and not self.histogram.metric.endswith("_bucket"):
+            raise ValueError(f"histogram: wanted …_bucket, found {self.histogram.metric!r}")
+
+    def _check_arm(self) -> None:
+        if bool(self.arm_label) != bool(self.arm_value):
+            raise ValueError("arm_label and arm_value: wanted both or none")
+        if self.arm_value:
+            check_template("arm_value", self.arm_value.removesuffix("*"))
+            if not any(f"{{{name}}}" in self.arm_value for name in TELLING_FIELDS):
+                told = ", ".join(f"{{{name}}}" for name in TELLING_FIELDS)
+                raise ValueError(f"arm_value: wanted one of {told} to tell the arms apart")
+        elif self.pack_signal is None:
+            raise ValueError("arm_label: wanted for series of one's own")
+
+
+METRIC_NAME = re.compile(r"[A-Za-z_:][A-Za-z0-9_:]*")
+LABEL_NAME = re.compile(r"(?!__)[A-Za-z_][A-Za-z0-9_]*")  # `__…` is Prometheus's own
+TEMPLATE_FIELDS = ("namespace", "route", "position", "deployment", "hash", "revision")
+TELLING_FIELDS = ("position", "hash", "revision")
+_TEMPLATE_FIELD = re.compile(r"\{([a-z]+)\}")
+
+
+def check_matchers(what: str, matchers: Mapping[str, str]) -> None:
+    """Raise ValueError for what is no label name, or no text that could be sent."""
+    for label, value in matchers.items():
+        if not LABEL_NAME.fullmatch(label):
+            raise ValueError(f"{what}: {label!r} is not a label name")
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"{what}: the value of {label!r} is not text") from error
+
+
+def check_template(what: str, template: str) -> None:
+    """Raise ValueError for a field that templates do not have, or a brace that is none."""
+    unknown = set(_TEMPLATE_FIELD.findall(template)) - set(TEMPLATE_FIELDS)
+    rest = _TEMPLATE_FIELD.sub("", template)
+    if unknown or "{" in rest or "}" in rest:
+        known = ", ".join(TEMPLATE_FIELDS)
+        raise ValueError(f"{what}: {template!r} has a field that is none of {known}")
+    check_matchers(what, {"value": template})
+
+
+def fill_template(template: str, values: Mapping[str, object]) -> str | None:
+    """Replace each field by its value; None if the template needs one that is not known."""
+    needed = _TEMPLATE_FIELD.findall(template)
+    if any(values.get(name) in (None, "") for name in needed):
+        return None
+    return _TEMPLATE_FIELD.sub(lambda match: str(values[match[1]]), template)
+
+
+@dataclass(frozen=True, slots=True)
+class UnitSeries:
+    """A counter of one unit of an arm (a pod or an endpoint), sampled at regular moments.
+
+    `outcome` is as in Series. Several counters may share unit and outcome (an endpoint that
+    several proxies send to): `key` tells them apart, and each is differenced by itself.
+    """
+
+    unit: str
+    outcome: str
+    points: tuple[Point, ...]
+    key: str = ""
 
 
 class Metrics(Protocol):
-    """A Prometheus-compatible source of raw counter samples."""
+    """A Prometheus-compatible source of raw counter samples.
 
-    async def read(self, arms: Arms, since: datetime, now: datetime) -> Sequence[Series]:
+    Every method raises MetricsUnavailable when the source does not answer in time, completely and
+    in order, and ValueError for a source that can never be read (an unknown pack or signal).
+    """
+
+    async def read(
+        self, arms: Arms, sources: Sequence[SignalSource], since: datetime, now: datetime
+    ) -> Sequence[Series]:
         """Read the raw samples of both arms up to `now`, with the scrape times of the source.
 
         They begin some time before `since`, so that the last sample before it is among them.
-        Empty when there are none: silence is not zero failures. Raises MetricsUnavailable.
+        Empty when there are none: silence is not zero failures.
+        """
+
+    async def units(
+        self, arms: Arms, source: SignalSource, since: datetime, now: datetime, step: timedelta
+    ) -> Sequence[UnitSeries]:
+        """Read the counters of each pod or endpoint of the stable arm, sampled every `step`.
+
+        Empty where the source counts no units.
+        """
+
+    async def ticks(
+        self, arms: Arms, source: SignalSource, since: datetime, now: datetime, step: timedelta
+    ) -> Sequence[Series]:
+        """Read the raw values of both arms as they were at each multiple of `step`."""
+
+    async def type_of(self, metric: str, now: datetime) -> str | None:
+        """Tell whether the metric is a counter, gauge, histogram, summary or unknown.
+
+        For `…_bucket`, `…_count` and `…_sum` it is the type of the histogram or summary they
+        belong to. None if the source has never heard of it. Answers may be minutes old.
         """
 
 

@@ -18,14 +18,17 @@ from aiohttp import web
 from tests.adapters.servers import Handler, make_certificate, server_tls, serving
 
 from headgate.adapters.packs import load_pack
-from headgate.adapters.prometheus import Prometheus, parse_matrix, quote, render_query
+from headgate.adapters.prometheus import Prometheus
+from headgate.adapters.prometheus_answer import parse_matrix
 from headgate.adapters.prometheus_http import PrometheusSettings
+from headgate.adapters.prometheus_query import quote, render_query
 from headgate.core.counters import Arm, Point, Series
-from headgate.ports import Arms, MetricsUnavailable
+from headgate.ports import Arms, MetricsUnavailable, SignalSource
 
 NOW = datetime(2026, 11, 20, 20, 25, 41, tzinfo=UTC)
 SINCE = NOW - timedelta(seconds=30)
 ARMS = Arms("models", "fraud", stable=0, canary=1)
+SOURCES = [SignalSource(name, pack_signal=name) for name in ("errors", "latency")]
 STABLE = "httproute/models/fraud/rule/0/backend/0"
 CANARY = "httproute/models/fraud/rule/0/backend/1"
 
@@ -81,7 +84,7 @@ async def source(handler: Handler, **settings: Any) -> AsyncIterator[Prometheus]
 async def read(handler: Handler, **settings: Any) -> list[Series]:
     """Read both arms once."""
     async with source(handler, **settings) as prometheus:
-        return list(await prometheus.read(ARMS, SINCE, NOW))
+        return list(await prometheus.read(ARMS, SOURCES, SINCE, NOW))
 
 
 class TestSamples:
@@ -203,7 +206,8 @@ class TestNotBelieved:
             pytest.param(matrix(series([[1e300, "1"]])), "not a time", id="no time"),
             pytest.param(
                 '{"status":"success","data":{"resultType":"matrix","result":'
-                '[{"metric":{"envoy_cluster_name":"x"},"values":[[NaN,"1"]]}]}}',
+                '[{"metric":{"envoy_cluster_name":"' + CANARY + '","instance":"i",'
+                '"envoy_response_code_class":"2"},"values":[[NaN,"1"]]}]}}',
                 "not a time",
                 id="a time that is NaN",
             ),
@@ -307,7 +311,7 @@ class TestNotBelieved:
             pass
         prometheus = Prometheus(PrometheusSettings(url), load_pack("envoy-gateway"))
         with pytest.raises(MetricsUnavailable, match="onnect"):
-            await prometheus.read(ARMS, SINCE, NOW)
+            await prometheus.read(ARMS, SOURCES, SINCE, NOW)
         with pytest.raises(MetricsUnavailable, match=r"vector\(1\): .*onnect"):
             await prometheus.check()
         await prometheus.close()
@@ -349,7 +353,7 @@ class TestAsked:
                 matchers={"cluster": 'eu"1'},
             )
             prometheus = Prometheus(settings, load_pack("envoy-gateway"))
-            await prometheus.read(ARMS, SINCE, NOW)
+            await prometheus.read(ARMS, SOURCES, SINCE, NOW)
             await prometheus.close()
         where = (
             r'{envoy_cluster_name=~"httproute/models/fraud/rule/0/backend/0'
@@ -386,7 +390,7 @@ class TestAsked:
         heard: list[Any] = []
         handler = self.listening(heard, lambda _, form: form["query"])
         async with source(handler) as prometheus:
-            assert list(await prometheus.read(arms, SINCE, NOW)) == []
+            assert list(await prometheus.read(arms, SOURCES, SINCE, NOW)) == []
         assert all(f'=~"{expected}"' in query for query in heard)
         assert len(heard) == (2 if expected else 0)
 
@@ -395,7 +399,7 @@ class TestAsked:
         heard: list[Any] = []
         handler = self.listening(heard, lambda _, form: form["query"][-8:])
         async with source(handler, longest_window=timedelta(minutes=10)) as prometheus:
-            await prometheus.read(ARMS, NOW - timedelta(days=3), NOW)
+            await prometheus.read(ARMS, SOURCES, NOW - timedelta(days=3), NOW)
         assert heard == ['1"}[600s]'[-8:]] * 2
 
     async def test_check(self) -> None:

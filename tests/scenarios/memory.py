@@ -33,6 +33,8 @@ from headgate.ports import (
     MetricsUnavailable,
     Probe,
     Refused,
+    SignalSource,
+    UnitSeries,
 )
 from headgate.reconcile import Key, Options, Report, World, reconcile
 
@@ -403,15 +405,32 @@ class MemoryMetrics:
     def _add(counts: dict[str, int], outcome: str, more: int) -> None:
         counts[outcome] = counts.get(outcome, 0) + more
 
-    async def read(self, arms: Arms, since: datetime, now: datetime) -> Sequence[Series]:
-        """Answer with raw samples as Prometheus would."""
+    async def read(
+        self, arms: Arms, sources: Sequence[SignalSource], since: datetime, now: datetime
+    ) -> Sequence[Series]:
+        """Answer with raw samples as Prometheus would, of what was asked for."""
         if not self.up:
             raise MetricsUnavailable("prometheus did not answer: query envoy_cluster_upstream_rq")
+        wanted = {source.name for source in sources}
         found = []
         for arm, position in ((Arm.STABLE, arms.stable), (Arm.CANARY, arms.canary)):
             if position is not None:
                 found += self._series(arm, (arms.namespace, arms.route, position), since, now)
-        return found
+        return [series for series in found if series.signal in wanted]
+
+    async def units(self, *_: Any) -> Sequence[UnitSeries]:
+        """Answer as a gateway without statistics by endpoint."""
+        return ()
+
+    async def ticks(
+        self, arms: Arms, source: SignalSource, since: datetime, now: datetime, step: timedelta
+    ) -> Sequence[Series]:
+        """Answer with every sample, whatever the step."""
+        return await self.read(arms, [source], since, now)
+
+    async def type_of(self, metric: str, now: datetime) -> str | None:
+        """Answer that all is as it should be."""
+        return "histogram" if metric.endswith("_bucket") else "counter"
 
     def _series(
         self, arm: Arm, key: tuple[str, str, int], since: datetime, now: datetime

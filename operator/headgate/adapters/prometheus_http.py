@@ -41,6 +41,8 @@ class PrometheusSettings:
     the last sample before `since` is there to start from."""
     longest_window: timedelta = timedelta(hours=1)
     """Most history one read asks for; what is older is not counted."""
+    gather: timedelta = timedelta(milliseconds=10)
+    """How long a question waits for others to be asked with it, in one query."""
     largest_answer: int = 16 * 1024 * 1024
     """Bytes of one answer, unpacked."""
     matchers: Mapping[str, str] = field(default_factory=dict)
@@ -79,8 +81,10 @@ class PrometheusSettings:
         for label in self.matchers:
             if not _LABEL_NAME.fullmatch(label):
                 raise ValueError(f"matchers: {label!r} is not a label name")
-        if min(self.timeout, self.longest_window) <= timedelta(0) or self.look_back < timedelta(0):
-            raise ValueError("timeout, look_back, longest_window: wanted more than nothing")
+        if min(self.timeout, self.longest_window) <= timedelta(0):
+            raise ValueError("timeout, longest_window: wanted more than nothing")
+        if min(self.look_back, self.gather) < timedelta(0):
+            raise ValueError("look_back, gather: wanted no less than nothing")
 
     @property
     def tls_files(self) -> tuple[Path, ...]:
@@ -90,7 +94,7 @@ class PrometheusSettings:
 
 
 class PrometheusHTTP:
-    """POSTs forms to one Prometheus; every failure is MetricsUnavailable with the reason only."""
+    """Asks one Prometheus; every failure is MetricsUnavailable with the reason only."""
 
     def __init__(self, settings: PrometheusSettings) -> None:
         self._settings = settings
@@ -107,13 +111,26 @@ class PrometheusHTTP:
 
     async def post(self, path: str, form: Mapping[str, str]) -> bytes:
         """Send a form and return the body of a 200; nothing else is a success."""
+        return await self._request("POST", path, form=form)
+
+    async def get(self, path: str, parameters: Mapping[str, str]) -> bytes:
+        """Ask with parameters, otherwise as `post`: for what Prometheus only has by GET."""
+        return await self._request("GET", path, parameters=parameters)
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        form: Mapping[str, str] | None = None,
+        parameters: Mapping[str, str] | None = None,
+    ) -> bytes:
         url = self._settings.url.rstrip("/") + path
         headers = {**self._settings.headers, **self._authorization()}
         session = await self._current_session()
         try:
             # A redirect would take the credentials along to a place nobody has configured.
-            async with session.post(
-                url, data=dict(form), headers=headers, allow_redirects=False
+            async with session.request(
+                method, url, data=form, params=parameters, headers=headers, allow_redirects=False
             ) as response:
                 body = await self._read(response)
         except TimeoutError as error:

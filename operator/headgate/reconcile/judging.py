@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from headgate.api.model_rollout import Policy
 from headgate.core.analysis import Analysis, Inconclusive, judge
 from headgate.core.analysis import Reason as Evidenced
+from headgate.core.counters import ERRORS, LATENCY
 from headgate.core.evidence import (
     Evidence,
     begin,
@@ -32,10 +33,12 @@ from headgate.ports import (
     Arms,
     Manifest,
     MetricsUnavailable,
+    SignalSource,
 )
 from headgate.reconcile.policy import plan_of, settings_of
 from headgate.reconcile.world import Key, World
 
+_SOURCES = tuple(SignalSource(name, pack_signal=name) for name in (ERRORS, LATENCY))
 BASELINE = timedelta(minutes=10)
 """How far back stable's own history is read when a canary first gets weight."""
 
@@ -67,7 +70,7 @@ async def judge_rollout(
             evidence = await _begin(arms, policy, memory.route, verified_at, world, now)
         if evidence.since != verified_at:
             evidence = rebase(evidence, verified_at)
-        evidence = fold(evidence, await world.metrics.read(arms, evidence.read_from, now))
+        evidence = fold(evidence, await world.metrics.read(arms, _SOURCES, evidence.read_from, now))
     except MetricsUnavailable as error:
         verdict = Inconclusive(Evidenced.METRICS_UNAVAILABLE, str(error), None)
         return evidence, Analysis(verdict, (), None)
@@ -90,9 +93,9 @@ async def _begin(
     if arms.stable is None:
         return evidence
     # Before the canary, stable had the same position in the route and so the same series.
-    history = Arms(arms.namespace, arms.route, arms.stable, None)
+    history = replace(arms, canary=None, canary_hash=None)
     since = max(verified_at - BASELINE, route.first_since or verified_at)
-    series = await world.metrics.read(history, since, now)
+    series = await world.metrics.read(history, _SOURCES, since, now)
     own = [replace(s, points=tuple(p for p in s.points if p.at >= since)) for s in series]
     return with_baseline(evidence, own, verified_at)
 
@@ -115,6 +118,7 @@ def _arms(key: Key, state: State, route: RouteMemory) -> Arms:
     positions = {hash: position for position, (hash, _) in enumerate(route.weights)}
     stable = positions.get(state.stable.hash) if state.stable else None
     canary = positions.get(state.canary.hash) if state.canary else None
+    stable_hash = state.stable.hash if state.stable else None
     if state.canary is None:
-        return Arms(key.namespace, route.name, None, stable)
-    return Arms(key.namespace, route.name, stable, canary)
+        return Arms(key.namespace, route.name, None, stable, key.name, None, stable_hash)
+    return Arms(key.namespace, route.name, stable, canary, key.name, stable_hash, state.canary.hash)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from prometheus_client import (
@@ -25,7 +25,14 @@ from prometheus_client.registry import Collector
 
 from headgate import __version__
 from headgate.core.counters import Series
-from headgate.ports import Arms, Kind, Metrics, MetricsUnavailable
+from headgate.ports import (
+    Arms,
+    Kind,
+    Metrics,
+    MetricsUnavailable,
+    SignalSource,
+    UnitSeries,
+)
 from headgate.reconcile.world import Transition
 from headgate.runtime.queue import Queue
 
@@ -184,6 +191,26 @@ class CountedMetrics:
         self._metrics = metrics
         self._telemetry = telemetry
 
-    async def read(self, arms: Arms, since: datetime, now: datetime) -> Sequence[Series]:
+    async def read(
+        self, arms: Arms, sources: Sequence[SignalSource], since: datetime, now: datetime
+    ) -> Sequence[Series]:
         """See Metrics."""
-        return await self._telemetry.timed_read(self._metrics.read(arms, since, now))
+        return await self._telemetry.timed_read(self._metrics.read(arms, sources, since, now))
+
+    async def units(
+        self, arms: Arms, source: SignalSource, since: datetime, now: datetime, step: timedelta
+    ) -> Sequence[UnitSeries]:
+        """See Metrics."""
+        reading = self._metrics.units(arms, source, since, now, step)
+        return await self._telemetry.timed_read(reading)
+
+    async def ticks(
+        self, arms: Arms, source: SignalSource, since: datetime, now: datetime, step: timedelta
+    ) -> Sequence[Series]:
+        """See Metrics."""
+        reading = self._metrics.ticks(arms, source, since, now, step)
+        return await self._telemetry.timed_read(reading)
+
+    async def type_of(self, metric: str, now: datetime) -> str | None:
+        """See Metrics."""
+        return await self._telemetry.timed_read(self._metrics.type_of(metric, now))
