@@ -20,7 +20,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import repeat
 from math import isnan
-from operator import ne
 from typing import Any
 
 from headgate.core.drift.profile import OTHER, CategoryFeature, Feature, NumberFeature
@@ -104,8 +103,9 @@ def count(feature: Feature, values: Sequence[Any]) -> Counts:
 
     Columns of plain numbers or of texts are counted without a Python step per value.
     """
-    if isinstance(feature, NumberFeature) and _NUMBERS.issuperset(map(type, values)):
-        return _count_numbers(feature, values)
+    if isinstance(feature, NumberFeature) and _is_plain(values):
+        bins = bytes(map(bisect_left, repeat(feature.edges), values))
+        return (*map(bins.count, range(len(feature.shares))), 0)
     bin_of = binner(feature)
     found: Counter[int] = Counter()
     if _TEXTS.issuperset(map(type, values)):
@@ -116,12 +116,13 @@ def count(feature: Feature, values: Sequence[Any]) -> Counts:
     return tuple(found[k] for k in range(size(feature)))
 
 
-def _count_numbers(feature: NumberFeature, values: Sequence[float]) -> Counts:
-    missing = sum(map(ne, values, values))  # only NaN differs from itself
-    if missing:
-        values = [value for value in values if value == value]
-    found = Counter(map(bisect_left, repeat(feature.edges), values))
-    return (*(found[k] for k in range(len(feature.shares))), missing)
+def _is_plain(values: Sequence[Any]) -> bool:
+    """Whether all are numbers and none is NaN: then their sum is a number too."""
+    try:
+        total = sum(values)
+    except (TypeError, OverflowError):
+        return False
+    return bool(total == total)
 
 
 def count_rows(features: Sequence[Feature], rows: Sequence[object]) -> tuple[Counts, ...]:
@@ -130,10 +131,12 @@ def count_rows(features: Sequence[Feature], rows: Sequence[object]) -> tuple[Cou
     An object's fields are taken by name, a list's items by position, and anything else is a row of
     one value. What a row lacks is missing; what it has beyond the features is ignored.
     """
-    if not rows or all(type(row) is dict for row in rows):
-        return tuple(count(one, [row.get(one.name) for row in rows]) for one in features)  # type: ignore[attr-defined]
-    columns = zip(*(_cells(features, row) for row in rows), strict=True)
-    return tuple(count(one, column) for one, column in zip(features, columns, strict=True))
+    if rows and all(type(row) is list and len(row) == len(features) for row in rows):
+        columns = zip(*rows, strict=True)
+    else:
+        columns = zip(*(_cells(features, row) for row in rows), strict=True)
+    found = tuple(count(one, column) for one, column in zip(features, columns, strict=False))
+    return found or tuple((0,) * size(one) for one in features)
 
 
 def _cells(features: Sequence[Feature], row: object) -> Sequence[object]:
