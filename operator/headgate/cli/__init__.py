@@ -16,6 +16,7 @@ from pathlib import PurePath
 VERBS = (
     ("status", "show deployments, their revisions, weights, evidence and conditions"),
     ("why", "explain the last decision about a deployment"),
+    ("profile", "describe training data, and hold data against it"),
     ("crds", "print the CustomResourceDefinitions"),
     ("operator", "run the operator"),
     ("version", "print the version"),
