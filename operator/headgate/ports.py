@@ -279,6 +279,26 @@ def fill_template(template: str, values: Mapping[str, object]) -> str | None:
     return _TEMPLATE_FIELD.sub(lambda match: str(values[match[1]]), template)
 
 
+_RECORDED_RATE = re.compile(
+    r":(?:[^:]*_)?(?:rate|irate|increase|delta|ratio|quantile)\d*[smhdwy]?(?:_[^:]*)?"
+)
+_COUNTED = {"_bucket": ("histogram",), "_count": ("counter", "histogram", "summary")}
+
+
+def check_type(metric: str, type: str | None) -> None:
+    """Raise ValueError if what the metric is, by `Metrics.type_of`, cannot be counted.
+
+    None and `unknown` pass: it may not be exposed yet, and recorded series have no type. Those are
+    told by their name (`level:metric:operations`, Prometheus's recording rules, naming).
+    """
+    if _RECORDED_RATE.fullmatch(metric, max(0, metric.rfind(":"))):
+        raise ValueError(f"{metric}: wanted a counter, found what is named like a recorded rate")
+    suffix = next((end for end in _COUNTED if metric.endswith(end)), "")
+    wanted = _COUNTED.get(suffix, ("counter",))
+    if type not in (None, "unknown", *wanted):
+        raise ValueError(f"{metric}: wanted a {' or '.join(wanted)}, found a {type}")
+
+
 @dataclass(frozen=True, slots=True)
 class UnitSeries:
     """A counter of one unit of an arm (a pod or an endpoint), sampled at regular moments.

@@ -204,6 +204,7 @@ class TestNotBelieved:
             pytest.param(matrix(series([[1, None]])), "not a sample", id="a value that is null"),
             pytest.param(matrix(series([[1, "many"]])), "not a number: many", id="no number"),
             pytest.param(matrix(series([[1e300, "1"]])), "not a time", id="no time"),
+            pytest.param(matrix(series([[10**400, "1"]])), "not a time", id="a time without end"),
             pytest.param(
                 '{"status":"success","data":{"resultType":"matrix","result":'
                 '[{"metric":{"envoy_cluster_name":"' + CANARY + '","instance":"i",'

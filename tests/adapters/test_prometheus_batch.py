@@ -152,6 +152,32 @@ async def test_one_callers_odd_series_is_its_own_loss() -> None:
     assert values(second)["stable"] == [0, 1, 2, 3, 4, 5]
 
 
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        pytest.param({"text": " " * 60_000}, "larger than 50000 bytes", id="too large for us"),
+        pytest.param({"status": 422, "text": "samples"}, "HTTP 422: samples", id="for the source"),
+    ],
+)
+async def test_one_callers_flood_is_its_own(answer: dict[str, Any], expected: str) -> None:
+    """What is too much at once is asked in halves, until only who asks for it goes without."""
+    server = filled(8)
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if "route-5/" in str((await request.post())["query"]):
+            return web.Response(**answer)
+        return await server.handle(request)
+
+    async with reading(handler, largest_answer=50_000) as prometheus:
+        looks = [prometheus.read(arms_of(n), [ERRORS], SINCE, NOW) for n in range(8)]
+        found = await asyncio.gather(*looks, return_exceptions=True)
+    (flood,) = [one for one in found if isinstance(one, BaseException)]
+    assert flood is found[5]
+    assert isinstance(flood, MetricsUnavailable)
+    assert expected in str(flood)
+    assert "together" not in str(flood)
+
+
 async def test_one_callers_cancellation_is_its_own() -> None:
     """A caller that gives up leaves the others their answer, before and during the query."""
     server, gate, arrived = filled(4), asyncio.Event(), asyncio.Event()

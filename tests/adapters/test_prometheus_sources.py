@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from tests.adapters.promserver import PromServer, parse_selector
 from tests.adapters.servers import serving
 
-from headgate.adapters.packs import load_pack
+from headgate.adapters.packs import load_pack, pack_names
 from headgate.adapters.prometheus import Prometheus
 from headgate.adapters.prometheus_http import PrometheusSettings
 from headgate.adapters.prometheus_query import render_query
 from headgate.adapters.prometheus_sources import Period, resolve, wanted
 from headgate.core.counters import Arm, Series
-from headgate.ports import Arms, MetricsUnavailable, Selector, SignalSource
+from headgate.ports import Arms, MetricsUnavailable, Selector, SignalSource, check_type
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 SINCE = NOW - timedelta(seconds=60)
@@ -335,6 +335,38 @@ class TestRefused:
         """Names are names, and values are text that can be sent."""
         with pytest.raises(ValueError, match=r"not a (metric|label) name|not text"):
             Selector(metric, matchers)
+
+    @pytest.mark.parametrize(
+        ("metric", "type", "expected"),
+        [
+            pytest.param("a_total", "counter", None, id="a counter"),
+            pytest.param("a_total", None, None, id="not exposed yet"),
+            pytest.param("a_total", "unknown", None, id="type not known"),
+            pytest.param("vllm:request_success_total", "counter", None, id="a colon is no record"),
+            pytest.param("a_bucket", "histogram", None, id="buckets"),
+            pytest.param("a_count", "summary", None, id="the count of a summary"),
+            pytest.param("a", "gauge", "wanted a counter, found a gauge", id="a gauge"),
+            pytest.param("a", "summary", "found a summary", id="quantiles"),
+            pytest.param("a", "histogram", "found a histogram", id="not the buckets"),
+            pytest.param("a_bucket", "counter", "wanted a histogram", id="not a histogram's"),
+            pytest.param("job:a:rate5m", None, "a recorded rate", id="a recorded rate"),
+            pytest.param("job:a:error_ratio", "unknown", "a recorded rate", id="a recorded ratio"),
+        ],
+    )
+    def test_type(self, metric: str, type: str | None, expected: str | None) -> None:
+        """Gauges, summaries and recorded rates cannot be a signal."""
+        if expected is None:
+            check_type(metric, type)
+            return
+        with pytest.raises(ValueError, match=f"{metric}: .*{expected}"):
+            check_type(metric, type)
+
+    @pytest.mark.parametrize("name", pack_names())
+    def test_packs(self, name: str) -> None:
+        """What a pack says of its metrics' types is countable."""
+        for signal in load_pack(name).signals.values():
+            for metric, type in signal.types.items():
+                check_type(metric, type)
 
     async def test_unknown(self) -> None:
         """An unknown pack or signal is no outage: it will not go away."""

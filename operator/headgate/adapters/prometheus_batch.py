@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any
 
 from headgate.adapters.prometheus_answer import RawSeries
+from headgate.adapters.prometheus_http import TooMuch
 from headgate.adapters.prometheus_query import Question, span
 from headgate.ports import MetricsUnavailable
 
@@ -30,6 +31,7 @@ LONGEST_QUERY = 8192
 others take more. The callers' own queries are added up, which is never less than their union."""
 
 _Found = Sequence[RawSeries]
+_Given = _Found | BaseException
 Ask = Callable[[Sequence[Question]], Awaitable[_Found]]
 
 
@@ -46,7 +48,8 @@ class Batches:
     """Gathers questions for a moment and asks them together.
 
     A caller that is cancelled leaves the others their answer. A query that fails fails each of its
-    callers, with the query as that caller alone would have asked it.
+    callers, with the query as that caller alone would have asked it. What is too much at once is
+    asked again in halves, so that one caller's flood is not everybody's.
     """
 
     def __init__(self, ask: Ask, gather: timedelta) -> None:
@@ -55,7 +58,7 @@ class Batches:
         self._gather = gather.total_seconds()
         self._waiting: list[_Waiting] = []
         self._timer: asyncio.TimerHandle | None = None
-        self._running: set[asyncio.Task[Sequence[_Found]]] = set()
+        self._running: set[asyncio.Task[Sequence[_Given]]] = set()
 
     async def ask(self, question: Question) -> _Found:
         """Return the series that answer this question; raises MetricsUnavailable."""
@@ -88,10 +91,24 @@ class Batches:
                 self._running.add(task)
                 task.add_done_callback(partial(self._give, batch))
 
-    async def _ask_all(self, questions: Sequence[Question]) -> Sequence[_Found]:
-        return _parted(questions, await self._ask(questions))
+    async def _ask_all(self, questions: Sequence[Question]) -> Sequence[_Given]:
+        try:
+            return _parted(questions, await self._ask(questions))
+        except TooMuch as error:
+            if len(questions) == 1:
+                return [_of_one(error, questions[0], 0)]
+        half = len(questions) // 2
+        halves = (questions[:half], questions[half:])
+        first, second = await asyncio.gather(*map(self._ask_rest, halves))
+        return [*first, *second]
 
-    def _give(self, batch: Sequence[_Waiting], task: asyncio.Task[Sequence[_Found]]) -> None:
+    async def _ask_rest(self, questions: Sequence[Question]) -> Sequence[_Given]:
+        try:
+            return await self._ask_all(questions)
+        except MetricsUnavailable as error:
+            return [_of_one(error, one, len(questions) - 1) for one in questions]
+
+    def _give(self, batch: Sequence[_Waiting], task: asyncio.Task[Sequence[_Given]]) -> None:
         """Hand out what came to those who still wait."""
         self._running.discard(task)
         error = None if task.cancelled() else task.exception()
@@ -99,7 +116,11 @@ class Batches:
             _fail(batch, error)
             return
         for one, found in zip(batch, task.result(), strict=True):
-            if not one.answer.done():
+            if one.answer.done():
+                continue
+            if isinstance(found, BaseException):
+                one.answer.set_exception(found)
+            else:
                 one.answer.set_result(found)
 
 

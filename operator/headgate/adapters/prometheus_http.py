@@ -25,6 +25,10 @@ _LABEL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MESSAGE_LENGTH = 200
 
 
+class TooMuch(MetricsUnavailable):
+    """The answer is larger than we take, or than the source gives: asking for less may help."""
+
+
 @dataclass(frozen=True, slots=True)
 class PrometheusSettings:
     """Where the metrics are, and how to get in. Raises ValueError naming the field that is wrong.
@@ -143,7 +147,9 @@ class PrometheusHTTP:
         if response.status != 200:
             hint = "; redirects are not followed" if 300 <= response.status < 400 else ""
             said = one_line(body, _MESSAGE_LENGTH)
-            raise MetricsUnavailable(f"HTTP {response.status}{hint}: {said}".rstrip(": "))
+            # 422 is a query that cannot be carried out, such as one of too many samples.
+            kind = TooMuch if response.status == 422 else MetricsUnavailable
+            raise kind(f"HTTP {response.status}{hint}: {said}".rstrip(": "))
         return body
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
@@ -152,7 +158,7 @@ class PrometheusHTTP:
             body += chunk
             if len(body) > self._settings.largest_answer:
                 limit = self._settings.largest_answer
-                raise MetricsUnavailable(f"the answer is larger than {limit} bytes")
+                raise TooMuch(f"the answer is larger than {limit} bytes")
         return bytes(body)
 
     def _authorization(self) -> dict[str, str]:
