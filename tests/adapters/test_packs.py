@@ -251,6 +251,7 @@ def test_an_arm_is_named_as_the_gateway_names_it() -> None:
         pytest.param("x/{position}", ARMS, {"x/0": "stable", "x/1": "canary"}, id="position"),
         pytest.param("{hash}", Arms("n", "r", 0, 1), {}, id="no hash is known"),
         pytest.param("{position}", Arms("n", "r", None, 3), {"3": "canary"}, id="one position"),
+        pytest.param("{position}", Arms("n", "r", 2, 2), {}, id="both alike"),
         pytest.param(
             "{revision}-*",
             Arms("n", "r", None, None, "fraud", None, "aa"),

@@ -46,7 +46,7 @@ class ArmLabel:
         return value
 
     def names(self, arms: Arms) -> Mapping[str, Arm]:
-        """The label's values of those arms that can be told by it."""
+        """The label's values of those arms that can be told by it; none if it tells both alike."""
         found: dict[str, Arm] = {}
         for arm, position, hash in (
             (Arm.STABLE, arms.stable, arms.stable_hash),
@@ -56,7 +56,9 @@ class ArmLabel:
                 value = self.of(arms.namespace, arms.route, position, arms.deployment, hash or "")
             except ValueError:
                 continue
-            found.setdefault(value, arm)
+            if value in found:
+                return {}
+            found[value] = arm
         return found
 
 
