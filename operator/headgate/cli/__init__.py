@@ -17,6 +17,7 @@ VERBS = (
     ("status", "show deployments, their revisions, weights, evidence and conditions"),
     ("why", "explain the last decision about a deployment"),
     ("profile", "describe training data, and hold data against it"),
+    ("slo", "take over objectives from OpenSLO, and print rules for them"),
     ("crds", "print the CustomResourceDefinitions"),
     ("operator", "run the operator"),
     ("version", "print the version"),
