@@ -266,6 +266,19 @@ class TestCounts:
         assert sorted(found["errors"]) == [each for each in WINDOWS if each <= DAY]
         assert sorted(fake.steps()) == ["60", "900"]
 
+    async def test_one_backend_alone(self) -> None:
+        """Whether stable burns is asked of its own backend, over the short windows only."""
+        fake = FakePrometheus()
+        fake.count("2", per_second(10))
+        fake.count("5", per_second(5), position=1)
+        stable = replace(FRAUD, position=0)
+        async with budgets(fake) as adapter:
+            found = await adapter.read(stable, [ERRORS], NOW, longest=6 * HOUR)
+
+        assert [each.window for each in found["errors"]] == [*WINDOWS[:5]]
+        assert {(each.good > 0, each.bad) for each in found["errors"]} == {(True, 0)}
+        assert sorted(fake.steps()) == ["60", "900"]
+
 
 class TestKeeping:
     """Answers are kept as long as a window of their length hardly moves."""
@@ -421,6 +434,10 @@ class TestEscaping:
             ),
             pytest.param(
                 "{revision}-*", Service("m", "r", "d"), "d-[0-9a-f]+-.*", id="pods of any revision"
+            ),
+            pytest.param("r/{position}", replace(FRAUD, position=3), "r/3", id="one position"),
+            pytest.param(
+                "{revision}", Service("m", "r", "d", hash="0a1b"), "d-0a1b", id="one revision"
             ),
             pytest.param("{route}", Service("m", "(.*)|x"), r"\(\.\*\)\|x", id="a pattern"),
         ],

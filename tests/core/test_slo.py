@@ -206,6 +206,16 @@ class TestBudget:
         assert found.burns[DAY] == pytest.approx(0.5)
         assert found.remaining == pytest.approx(0.5)
 
+    def test_burns_are_stables_while_there_is_a_canary(self) -> None:
+        """A canary that fails does not make stable burn; the budget is everybody's."""
+        whole = [counts(30 * DAY, 900, 10**6), *BURNING]
+        stable = [counts(HOUR, 3, 29_000), counts(5 * MINUTE, 0, 2_400)]
+        found = budget_of(NINES, whole, NOW, stable)
+
+        assert found.remaining == pytest.approx(0.1)
+        assert found.burns[HOUR] == pytest.approx(3 / 29)
+        assert (found.burns[DAY], found.firing) == (None, ())
+
     def test_the_budget_of_a_decimal_target_is_exact(self) -> None:
         """99.9 % leaves 0.001, not 0.0010000000000000009."""
         assert NINES.budget == 0.001

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
@@ -49,11 +49,17 @@ _INSTANCE = ("instance", "pod")
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """Whose requests: all backends of the route of one deployment, whichever revision served."""
+    """Whose requests: all backends of the route of one deployment, whichever revision served.
+
+    With `position` or `hash`, whichever the pack names arms by, those of one backend only: to see
+    whether it is stable that burns. A position may have been another revision's some hours ago.
+    """
 
     namespace: str
     route: str
     deployment: str = ""
+    position: int | None = None
+    hash: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +104,15 @@ class PrometheusBudgets:
         await self._http.close()
 
     async def read(
-        self, service: Service, objectives: Sequence[ServiceLevel], now: datetime
+        self,
+        service: Service,
+        objectives: Sequence[ServiceLevel],
+        now: datetime,
+        longest: timedelta | None = None,
     ) -> Mapping[str, Sequence[WindowCounts]]:
         """Read the counts of each objective, by its name: its own window and those in WINDOWS.
+
+        Those longer than `longest` are left out, if it is given, and not asked for.
 
         A window's counts end when they were read, which is up to ten minutes before `now` for the
         longest. Without series the counts are zero and cover nothing: that is not zero failures.
@@ -113,7 +125,7 @@ class PrometheusBudgets:
         wanted = {
             (service, level.counts, table): level.name
             for level in objectives
-            for table in _tables(level).values()
+            for table in _tables(level, longest).values()
         }
         known = {key: self._kept[key] for key in wanted if self._is_fresh(key, now)}
         missing = {key: name for key, name in wanted.items() if key not in known}
@@ -121,7 +133,14 @@ class PrometheusBudgets:
         fresh = dict(zip(missing, reads, strict=True))
         self._kept |= fresh
         known |= fresh
-        return {level.name: tuple(_count(service, level, known)) for level in objectives}
+        return {
+            level.name: tuple(
+                window_counts(read.ticks, _outcomes(level.counts), window, read.at)
+                for window, table in _tables(level, longest).items()
+                for read in (known[service, level.counts, table],)
+            )
+            for level in objectives
+        }
 
     def _is_fresh(self, key: _Key, now: datetime) -> bool:
         kept = self._kept.get(key)
@@ -271,23 +290,16 @@ class PrometheusBudgets:
         return [Counter(place[1], *placed[place]) for place in sorted(placed)]
 
 
-def _tables(level: ServiceLevel) -> Mapping[timedelta, _Table]:
+def _tables(level: ServiceLevel, longest: timedelta | None) -> Mapping[timedelta, _Table]:
     """Choose the table that each window is counted from."""
+    most = min(level.window, longest or level.window)
     long = _Table(timedelta(hours=1), level.window, timedelta(minutes=10))
     windows = sorted({*WINDOWS, level.window})
     return {
         window: _FINE if window <= _FINE.span else _MIDDLE if window <= _MIDDLE.span else long
         for window in windows
-        if window <= level.window
+        if window <= most
     }
-
-
-def _count(
-    service: Service, level: ServiceLevel, known: Mapping[_Key, _Read]
-) -> Iterator[WindowCounts]:
-    for window, table in _tables(level).items():
-        read = known[service, level.counts, table]
-        yield window_counts(read.ticks, _outcomes(level.counts), window, read.at)
 
 
 def _outcomes(counts: _Counts) -> Outcomes:
@@ -310,14 +322,15 @@ def one_of(values: Sequence[str]) -> str:
 
 
 def route_pattern(pack: Pack, service: Service) -> str:
-    """Return the pattern of the arm label over all backends of the service's route."""
+    """Return the pattern of the arm label over the backends of the service."""
+    hash_ = _HASH if service.hash is None else service.hash
     value = pack.arm.value.format(
         namespace=service.namespace,
         route=service.route,
         deployment=service.deployment,
-        position=_POSITION,
-        hash=_HASH,
-        revision=f"{service.deployment}-{_HASH}",
+        position=_POSITION if service.position is None else service.position,
+        hash=hash_,
+        revision=f"{service.deployment}-{hash_}",
     )
     pattern = escape(value.removesuffix("*")) + (".*" if value.endswith("*") else "")
     return pattern.replace(_POSITION, "[0-9]+").replace(_HASH, "[0-9a-f]+")

@@ -165,15 +165,22 @@ def is_firing(pair: Pair, long: WindowCounts, short: WindowCounts, budget: float
     return log_mean(limit_logs(long.bad, long.requests, limit)) >= log(EVIDENCE)
 
 
-def budget_of(level: ServiceLevel, counts: Sequence[WindowCounts], now: datetime) -> Budget:
+def budget_of(
+    level: ServiceLevel,
+    counts: Sequence[WindowCounts],
+    now: datetime,
+    stable: Sequence[WindowCounts] | None = None,
+) -> Budget:
     """Work out where an objective stands.
 
     `counts` has at most one entry per window: the objective's own, and those in WINDOWS. A window
-    that is missing is one about which nothing is known.
+    that is missing is one about which nothing is known. While a canary has traffic, `stable` are
+    the counts of stable alone, and the burns are its: what the canary burns is judged elsewhere.
     """
-    known = {each.window: each for each in counts}
-    nothing = timedelta(0)
-    whole = known.get(level.window, WindowCounts(level.window, 0, 0, nothing))
+    whole = {each.window: each for each in counts}.get(
+        level.window, WindowCounts(level.window, 0, 0, timedelta(0))
+    )
+    known = {each.window: each for each in (counts if stable is None else stable)}
     spent = burn_rate(whole, level.budget)
     return Budget(
         level=level,
