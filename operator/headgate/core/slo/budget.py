@@ -11,8 +11,9 @@ With b = 1 - target, and B of N requests failed:
 A pair of windows fires when both burn faster than f: the long one says that it matters, the short
 one that it is still going on. f = q P / L is the burn that spends the share q of the budget of the
 window P within the long window L.
-Source: The Site Reliability Workbook (O'Reilly 2018), ch. 5 "Alerting on SLOs", technique 6 and its
-table 5-8 (1h/5m at 2 %, 6h/30m at 5 %, 3d/6h at 10 %); the pair 1d/2h at 10 % is Sloth's.
+Source: The Site Reliability Workbook (O'Reilly 2018), ch. 5 "Alerting on SLOs", technique 6,
+multiwindow and multi-burn-rate alerts (1h/5m at 2 %, 6h/30m at 5 %, 3d/6h at 10 % of 30 d); the
+pair 1d/2h at 10 % is Sloth's.
 
 Requests are weighted alike, whenever they came. (Averages of ratios over time, which Sloth records
 by default, count a request at night for more than one at noon.)
