@@ -77,6 +77,18 @@ class TestOpenSlo:
         }
         assert taken(openslo()) == [expected]
 
+    def test_one_of_several_values_is_kept(self) -> None:
+        """A pattern that lists plain values becomes `oneOf`, as OpenSLO's own example has it."""
+        good = metric('sum(localhost_server_requests{code=~"2xx|3xx",instance="127.0.0.1:9090"})')
+        total = metric('localhost_server_requests{code="total",instance="127.0.0.1:9090"}')
+        found = taken(openslo({"ratioMetric": {"counter": True, "good": good, "total": total}}))
+
+        assert found[0]["series"]["good"] == {
+            "metric": "localhost_server_requests",
+            "matchers": {"instance": "127.0.0.1:9090"},
+            "oneOf": {"code": ["2xx", "3xx"]},
+        }
+
     def test_bad_requests_stay_bad(self) -> None:
         """`bad` of `total` is kept as it is, not turned around."""
         ratio = {"bad": metric('http_errors_total{job="shop"}'), "total": metric(TOTAL)}
@@ -281,6 +293,12 @@ class TestSelector:
                 id="a pattern that is plain text",
             ),
             pytest.param(
+                'sum(a{code=~"(2xx|3xx)",b="c"})',
+                Selector("a", (("code", "2xx"), ("code", "3xx"), ("b", "c"))),
+                False,
+                id="one of several",
+            ),
+            pytest.param(
                 r'a{b="q\"\\\n", c=`\d`}',
                 Selector("a", (("b", 'q"\\\n'), ("c", r"\d"))),
                 False,
@@ -297,7 +315,11 @@ class TestSelector:
     @pytest.mark.parametrize(
         ("query", "said"),
         [
-            pytest.param('sum(a{code=~"2xx|3xx"})', "found code=~'2xx|3xx'", id="alternatives"),
+            pytest.param('sum(a{code=~"2xx|3.."})', "found code=~'2xx|3..'", id="alternatives"),
+            pytest.param('sum(a{code=~"2xx|"})', "found code=~'2xx|'", id="or nothing"),
+            pytest.param('a{code=~"(a)|(b)"}', "found code=~'(a)|(b)'", id="two groups"),
+            pytest.param(r'a{code=~"\\d"}', r"found code=~'\\d'", id="a class"),
+            pytest.param('a{b="1",b=~"1|2"}', "found two of b", id="one label twice"),
             pytest.param('a{code=~"5.."}', "found code=~'5..'", id="pattern"),
             pytest.param('a{code!="500"}', "found code!='500'", id="not equal"),
             pytest.param('a{code!~"5.."}', "found code!~'5..'", id="no pattern"),
@@ -341,13 +363,23 @@ def deployment(*objectives: dict[str, Any]) -> dict[str, Any]:
 
 ERRORS = {"name": "availability", "target": "99.9", "errors": {}}
 LATENCY = {"name": "fast", "target": "95", "window": "7d", "latency": {"threshold": "250ms"}}
+CODES = {
+    "name": "codes",
+    "target": "99",
+    "window": "30d",
+    "series": {
+        "bad": {"metric": "answers_total", "oneOf": {"code": ["500", "5.."]}},
+        "total": {"metric": "answers_total"},
+    },
+}
+BOTH = {"job": ["c"]}
 OWN = {"name": "orders", "target": "99", "window": "1d", "series": SERIES}
 
 
 class TestObjectives:
     """Objectives are read as a ModelDeployment writes them."""
 
-    @pytest.mark.parametrize("entry", [ERRORS | {"window": "30d"}, LATENCY, OWN])
+    @pytest.mark.parametrize("entry", [ERRORS | {"window": "30d"}, LATENCY, OWN, CODES])
     def test_what_is_read_is_written_alike(self, entry: dict[str, Any]) -> None:
         """Reading and writing are each other's inverse."""
         (level,) = parse_promises(deployment(entry)).levels
@@ -372,6 +404,21 @@ class TestObjectives:
                 OWN | {"series": {"total": {"metric": "a", "matchers": {"b": 5}}}},
                 "matchers: wanted text",
                 id="matcher",
+            ),
+            pytest.param(
+                OWN | {"series": {"total": {"metric": "a", "oneOf": {"b": "c"}}}},
+                "oneOf: wanted a list",
+                id="no list",
+            ),
+            pytest.param(
+                OWN
+                | {
+                    "series": {
+                        "total": {"metric": "a", "oneOf": {"b": ["c"]}, "matchers": {"b": "c"}}
+                    }
+                },
+                "not in both",
+                id="one label twice",
             ),
             pytest.param("availability", "wanted a mapping", id="no mapping"),
         ],
@@ -468,6 +515,14 @@ class TestRules:
         found = re.findall(r"(slo:sli_error:\w+)\{.*?\} > \(([^)]*)\)", text)
         assert [factor for _, factor in found] == [each for each in factors for _ in range(2)]
         assert {name for name, _ in found} <= recorded
+
+    def test_one_of_several_values_is_one_matcher(self) -> None:
+        """Values are escaped: what looks like a pattern is text."""
+        expression = rules_of(CODES)[0]["expr"]
+
+        assert expression.startswith(
+            '(sum(rate(answers_total{code=~"500|5\\\\.\\\\."}[5m])) or 0 *'
+        )
 
     def test_a_hostile_matcher_stays_text(self) -> None:
         """Quotes in a user's value are escaped in PromQL, and survive YAML."""

@@ -199,7 +199,7 @@ class PrometheusBudgets:
         selectors = [(wanted.total, TOTAL), *([(part, outcome)] if part else [])]
         answers = await asyncio.gather(
             *(
-                self._range(each.metric, _matching(each), table, now, parse_matrix)
+                self._range(each.metric, matching(each), table, now, parse_matrix)
                 for each, _ in selectors
             )
         )
@@ -351,12 +351,17 @@ def spellings(label: str) -> frozenset[str]:
     return frozenset({label, short, short if "." in short else f"{short}.0"})
 
 
-def _matching(selector: Selector) -> dict[str, str]:
-    """Write the user's matchers: equality, and a bucket's bound by what it says."""
-    return {
-        name: one_of(sorted(spellings(value))) if name == "le" else f"={quote(value)}"
-        for name, value in selector.matchers
-    }
+def matching(selector: Selector) -> dict[str, str]:
+    """Write a user's matchers, by label: equal to its value, or one of several.
+
+    A bucket's bound is found by what it says, however it is written.
+    """
+    written = {}
+    for name, values in selector.values.items():
+        if name == "le":
+            values = tuple(sorted({each for value in values for each in spellings(value)}))
+        written[name] = f"={quote(values[0])}" if len(values) == 1 else one_of(values)
+    return written
 
 
 def _instance(names: Sequence[str], labels: Mapping[str, str]) -> str:

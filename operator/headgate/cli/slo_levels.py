@@ -91,14 +91,25 @@ def _counts(kind: str, content: Any, path: str) -> Errors | Latency | Own:
 
 
 def _selector(content: Any, path: str) -> Selector:
-    matchers = content.get("matchers") or {} if isinstance(content, dict) else None
-    if not isinstance(content, dict) or not isinstance(matchers, dict):
+    if not isinstance(content, dict):
         raise NotUsable(f"{path}: wanted metric and matchers, found {_shown(content)}")
-    pairs = tuple(
-        (_text(name, f"{path}.matchers"), _text(value, f"{path}.matchers"))
-        for name, value in matchers.items()
+    matchers, one_of = content.get("matchers") or {}, content.get("oneOf") or {}
+    if not isinstance(matchers, dict) or not isinstance(one_of, dict):
+        raise NotUsable(f"{path}: wanted labels and values in matchers and oneOf")
+    if matchers.keys() & one_of.keys():
+        raise NotUsable(f"{path}: wanted each label in matchers or in oneOf, not in both")
+    pairs = [(name, value, "matchers") for name, value in matchers.items()]
+    for name, values in one_of.items():
+        if not isinstance(values, list) or not values:
+            raise NotUsable(f"{path}.oneOf: wanted a list of values, found {_shown(values)}")
+        pairs += [(name, value, "oneOf") for value in values]
+    return Selector(
+        _text(content.get("metric"), f"{path}.metric"),
+        tuple(
+            (_text(name, f"{path}.{where}"), _text(value, f"{path}.{where}"))
+            for name, value, where in pairs
+        ),
     )
-    return Selector(_text(content.get("metric"), f"{path}.metric"), pairs)
 
 
 def _target(value: Any, path: str) -> Decimal:
@@ -150,5 +161,14 @@ def render_level(level: ServiceLevel) -> dict[str, Any]:
 def _render_own(own: Own) -> Iterator[tuple[str, dict[str, Any]]]:
     for role, selector in (("good", own.good), ("bad", own.bad), ("total", own.total)):
         if selector is not None:
-            matchers = {"matchers": dict(selector.matchers)} if selector.matchers else {}
-            yield role, {"metric": selector.metric, **matchers}
+            values = selector.values.items()
+            matchers = {name: each[0] for name, each in values if len(each) == 1}
+            one_of = {name: list(each) for name, each in values if len(each) > 1}
+            yield (
+                role,
+                {
+                    "metric": selector.metric,
+                    **({"matchers": matchers} if matchers else {}),
+                    **({"oneOf": one_of} if one_of else {}),
+                },
+            )

@@ -25,7 +25,7 @@ from typing import Any
 from headgate import __version__
 from headgate.adapters.packs import Pack
 from headgate.adapters.prometheus import quote
-from headgate.adapters.prometheus_budget import Service, one_of, route_pattern, spellings
+from headgate.adapters.prometheus_budget import Service, matching, one_of, route_pattern, spellings
 from headgate.cli.slo_levels import NotUsable, Promises
 from headgate.core.counters import BAD
 from headgate.core.slo.budget import WINDOWS, Pair, Severity, pairs_of
@@ -93,11 +93,8 @@ def _bound(threshold: timedelta, pack: Pack) -> str:
 
 
 def _own(selector: Selector) -> Written:
-    matchers = (
-        f"{name}{one_of(sorted(spellings(value)))}" if name == "le" else f"{name}={quote(value)}"
-        for name, value in selector.matchers
-    )
-    return Written(selector.metric, tuple(matchers))
+    matchers = matching(selector).items()
+    return Written(selector.metric, tuple(f"{name}{rest}" for name, rest in matchers))
 
 
 def render_rules(promises: Promises, pack: Pack) -> dict[str, Any]:
@@ -244,9 +241,10 @@ def _indicator(level: ServiceLevel, service: Service, pack: Pack) -> dict[str, A
             success = Written(metric, (route, f"{label}={quote(bound)}"))
             total = Written(f"{metric.removesuffix('_bucket')}_count", (route,))
             return _pyrra_pair("latency", "success", str(success), str(total))
-        case Own(good=Selector() as good) if dict(good.matchers).keys() >= {"le"}:
-            plain = tuple(f"{name}={quote(value)}" for name, value in good.matchers)
-            success = Written(good.metric, plain)
+        case Own(good=Selector() as good) if len(good.values.get("le", ())) == 1:
+            bound = f"le={quote(good.values['le'][0])}"
+            others = (f"{name}{rest}" for name, rest in matching(good).items() if name != "le")
+            success = Written(good.metric, (*others, bound))
             return _pyrra_pair("latency", "success", str(success), str(counters.total))
     raise NotUsable(
         f"objective {level.name}: Pyrra counts bad requests, or a bucket (le) of good ones; "

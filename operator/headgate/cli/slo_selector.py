@@ -3,6 +3,7 @@
 Owns reading it, and saying what else was found. Must not know where queries come from.
 
     metric{label="value", …}                 a counter, if whoever wrote it says that it is one
+    label=~"a|b"                             one of several values, but no other pattern
     rate(…[w]), increase(…[w])               a counter, whatever w is: windows are ours
     sum(…) around any of these
 """
@@ -10,7 +11,7 @@ Owns reading it, and saying what else was found. Must not know where queries com
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from headgate.core.slo.level import Selector
@@ -27,7 +28,8 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _ESCAPES = {"\\": "\\", '"': '"', "'": "'", "n": "\n", "t": "\t", "r": "\r"}
-_PATTERN = re.compile(r"[.+*?()|\[\]{}^$]")
+_PATTERN = re.compile(r"[\\.+*?()|\[\]{}^$]")
+_IN_BRACKETS = re.compile(r"^\((.*)\)$", re.DOTALL)
 
 
 class NotPlain(ValueError):
@@ -110,22 +112,29 @@ def _matchers(tokens: _Tokens) -> Iterator[tuple[str, str]]:
     if not tokens.is_next("{"):
         return
     tokens.take_sign("{")
+    labels: set[str] = set()
     while not tokens.is_next("}"):
         label = tokens.take("name", "the name of a label")
         operator = tokens.take("sign", "a matcher")
         text = _unquote(tokens.take("text", "a text in quotes"))
-        yield label, _equal(label, operator, text)
+        if label in labels:
+            raise NotPlain(f"wanted one matcher per label, found two of {label}")
+        labels.add(label)
+        yield from ((label, value) for value in _values(label, operator, text))
         if not tokens.is_next("}"):
             tokens.take_sign(",")
     tokens.take_sign("}")
 
 
-def _equal(label: str, operator: str, text: str) -> str:
-    """Return the one value that a matcher takes; a pattern without special signs is one."""
-    if operator == "=" or (operator == "=~" and not _PATTERN.search(text) and "\\" not in text):
-        return text
+def _values(label: str, operator: str, text: str) -> Sequence[str]:
+    """Return the values that a matcher takes; a pattern may be a list of plain texts."""
+    if operator == "=":
+        return (text,)
+    listed = _IN_BRACKETS.sub(r"\1", text).split("|")
+    if operator == "=~" and all(listed) and not any(_PATTERN.search(each) for each in listed):
+        return listed
     found = plain(f"{label}{operator}{text!r}", 80)
-    raise NotPlain(f"wanted labels that equal one value, found {found}")
+    raise NotPlain(f"wanted labels that equal a value, or one of several; found {found}")
 
 
 def _unquote(quoted: str) -> str:

@@ -6,7 +6,7 @@ Owns the value and what counts as good. Must not know metric names of any source
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -25,11 +25,21 @@ _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 class Selector:
     """The user's own counters: a metric, and the labels its series must have, as plain text.
 
-    Raises ValueError if a name is none; values may be any text, and are escaped where they go.
+    A label that is named more than once may have any of its values. Raises ValueError if a name is
+    none; values may be any text, and are escaped where they go.
     """
 
     metric: str
     matchers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def values(self) -> Mapping[str, tuple[str, ...]]:
+        """The values that each label may have, in the order in which they were named."""
+        values: dict[str, tuple[str, ...]] = {}
+        for name, value in self.matchers:
+            if value not in values.get(name, ()):
+                values[name] = (*values.get(name, ()), value)
+        return values
 
     def __post_init__(self) -> None:
         if not _METRIC.fullmatch(self.metric):
