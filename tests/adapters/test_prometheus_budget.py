@@ -16,13 +16,9 @@ from aiohttp import web
 from tests.adapters.servers import serving
 
 from headgate.adapters.packs import ArmLabel, load_pack
-from headgate.adapters.prometheus_budget import (
-    PrometheusBudgets,
-    Service,
-    route_pattern,
-    spellings,
-)
+from headgate.adapters.prometheus_budget import PrometheusBudgets
 from headgate.adapters.prometheus_http import PrometheusSettings
+from headgate.adapters.prometheus_selectors import Service, route_pattern, spellings
 from headgate.core.slo.budget import WINDOWS, WindowCounts
 from headgate.core.slo.level import (
     Errors,

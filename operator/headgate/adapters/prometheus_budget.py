@@ -25,6 +25,13 @@ from typing import TypeVar
 from headgate.adapters.packs import Pack
 from headgate.adapters.prometheus import RawSeries, parse_answer, parse_matrix, quote
 from headgate.adapters.prometheus_http import PrometheusHTTP, PrometheusSettings
+from headgate.adapters.prometheus_selectors import (
+    Service,
+    matching,
+    one_of,
+    route_pattern,
+    spellings,
+)
 from headgate.core.counters import BAD, GOOD, Point
 from headgate.core.slo.budget import WINDOWS, WindowCounts
 from headgate.core.slo.level import Errors, Latency, Own, Selector, ServiceLevel, edge_at
@@ -39,27 +46,8 @@ from headgate.core.slo.ticks import (
 from headgate.ports import MetricsUnavailable
 
 _T = TypeVar("_T")
-_REGEX_SPECIAL = re.compile(r"[\\.+*?()|\[\]{}^$]")
-# Stand for "any position" and "any hash" until the rest of an arm's label is escaped; neither is
-# possible in a Kubernetes name.
-_POSITION, _HASH = "\ue000", "\ue001"
 _AT_ONCE = 4
 _INSTANCE = ("instance", "pod")
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """Whose requests: all backends of the route of one deployment, whichever revision served.
-
-    With `position` or `hash`, whichever the pack names arms by, those of one backend only: to see
-    whether it is stable that burns. A position may have been another revision's some hours ago.
-    """
-
-    namespace: str
-    route: str
-    deployment: str = ""
-    position: int | None = None
-    hash: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +148,8 @@ class PrometheusBudgets:
                 counters = await self._read_latency(service, counts, objective, table, now)
             case Own():
                 counters = await self._read_own(counts, table, now)
-        return _Read(count_ticks(counters, table.step), now, now + table.kept)
+        ticks = await asyncio.to_thread(count_ticks, counters, table.step)
+        return _Read(ticks, now, now + table.kept)
 
     async def _read_errors(
         self, service: Service, table: _Table, now: datetime
@@ -243,11 +232,15 @@ class PrometheusBudgets:
         return await self._ask("/api/v1/query_range", form, parse)
 
     async def _ask(self, path: str, form: Mapping[str, str], parse: Callable[[bytes], _T]) -> _T:
-        """Send one query; what goes wrong is told with the query, whoever noticed it."""
+        """Send one query; what goes wrong is told with the query, whoever noticed it.
+
+        Months of samples take a second to read, so that happens beside the event loop.
+        """
         seconds = math.ceil(self._settings.timeout.total_seconds())
         try:
             async with self._places:
-                return parse(await self._http.post(path, {**form, "timeout": f"{seconds}s"}))
+                raw = await self._http.post(path, {**form, "timeout": f"{seconds}s"})
+                return await asyncio.to_thread(parse, raw)
         except MetricsUnavailable as error:
             about = f"Prometheus {self._settings.url}: {form['query']}"
             raise MetricsUnavailable(f"{about}: {error}") from error
@@ -309,59 +302,6 @@ def _outcomes(counts: _Counts) -> Outcomes:
         case Own(bad=Selector()):
             return Outcomes.BAD_OF_TOTAL
     return Outcomes.GOOD_OF_TOTAL
-
-
-def escape(text: str) -> str:
-    """Return a pattern (RE2) that matches `text` and nothing else."""
-    return _REGEX_SPECIAL.sub(r"\\\g<0>", text)
-
-
-def one_of(values: Sequence[str]) -> str:
-    """Return the rest of a matcher that takes any of these values, as text."""
-    return f"=~{quote('|'.join(map(escape, values)))}"
-
-
-def route_pattern(pack: Pack, service: Service) -> str:
-    """Return the pattern of the arm label over the backends of the service."""
-    hash_ = _HASH if service.hash is None else service.hash
-    value = pack.arm.value.format(
-        namespace=service.namespace,
-        route=service.route,
-        deployment=service.deployment,
-        position=_POSITION if service.position is None else service.position,
-        hash=hash_,
-        revision=f"{service.deployment}-{hash_}",
-    )
-    pattern = escape(value.removesuffix("*")) + (".*" if value.endswith("*") else "")
-    return pattern.replace(_POSITION, "[0-9]+").replace(_HASH, "[0-9a-f]+")
-
-
-def spellings(label: str) -> frozenset[str]:
-    """List the ways a bucket's bound is written: `250` became `250.0` with Prometheus 3.
-
-    What is no number has the one spelling.
-    """
-    try:
-        number = Decimal(label)
-    except InvalidOperation:
-        return frozenset({label})
-    if not number.is_finite():
-        return frozenset({label})
-    short = f"{number.normalize():f}"
-    return frozenset({label, short, short if "." in short else f"{short}.0"})
-
-
-def matching(selector: Selector) -> dict[str, str]:
-    """Write a user's matchers, by label: equal to its value, or one of several.
-
-    A bucket's bound is found by what it says, however it is written.
-    """
-    written = {}
-    for name, values in selector.values.items():
-        if name == "le":
-            values = tuple(sorted({each for value in values for each in spellings(value)}))
-        written[name] = f"={quote(values[0])}" if len(values) == 1 else one_of(values)
-    return written
 
 
 def _instance(names: Sequence[str], labels: Mapping[str, str]) -> str:

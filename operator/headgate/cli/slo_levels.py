@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from headgate.adapters.prometheus_budget import Service
+from headgate.adapters.prometheus_selectors import Service
 from headgate.api.quantities import Duration, Percentage
 from headgate.core.slo.gate import in_words
 from headgate.core.slo.level import Errors, Latency, Own, Selector, ServiceLevel

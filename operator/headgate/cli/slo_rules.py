@@ -25,7 +25,13 @@ from typing import Any
 from headgate import __version__
 from headgate.adapters.packs import Pack
 from headgate.adapters.prometheus import quote
-from headgate.adapters.prometheus_budget import Service, matching, one_of, route_pattern, spellings
+from headgate.adapters.prometheus_selectors import (
+    Service,
+    matching,
+    one_of,
+    route_pattern,
+    spellings,
+)
 from headgate.cli.slo_levels import NotUsable, Promises
 from headgate.core.counters import BAD
 from headgate.core.slo.budget import WINDOWS, Pair, Severity, pairs_of

@@ -1,0 +1,88 @@
+"""Selectors of a whole route, and of a user's own series, as PromQL.
+
+Owns escaping, and the ways in which a label is written. Must not know what is done with a selector.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+
+from headgate.adapters.packs import Pack
+from headgate.adapters.prometheus import quote
+from headgate.core.slo.level import Selector
+
+_REGEX_SPECIAL = re.compile(r"[\\.+*?()|\[\]{}^$]")
+# Stand for "any position" and "any hash" until the rest of an arm's label is escaped; neither is
+# possible in a Kubernetes name.
+_POSITION, _HASH = "\ue000", "\ue001"
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """Whose requests: all backends of the route of one deployment, whichever revision served.
+
+    With `position` or `hash`, whichever the pack names arms by, those of one backend only: to see
+    whether it is stable that burns. A position may have been another revision's some hours ago.
+    """
+
+    namespace: str
+    route: str
+    deployment: str = ""
+    position: int | None = None
+    hash: str | None = None
+
+
+def escape(text: str) -> str:
+    """Return a pattern (RE2) that matches `text` and nothing else."""
+    return _REGEX_SPECIAL.sub(r"\\\g<0>", text)
+
+
+def one_of(values: Sequence[str]) -> str:
+    """Return the rest of a matcher that takes any of these values, as text."""
+    return f"=~{quote('|'.join(map(escape, values)))}"
+
+
+def route_pattern(pack: Pack, service: Service) -> str:
+    """Return the pattern of the arm label over the backends of the service."""
+    hash_ = _HASH if service.hash is None else service.hash
+    value = pack.arm.value.format(
+        namespace=service.namespace,
+        route=service.route,
+        deployment=service.deployment,
+        position=_POSITION if service.position is None else service.position,
+        hash=hash_,
+        revision=f"{service.deployment}-{hash_}",
+    )
+    pattern = escape(value.removesuffix("*")) + (".*" if value.endswith("*") else "")
+    return pattern.replace(_POSITION, "[0-9]+").replace(_HASH, "[0-9a-f]+")
+
+
+def spellings(label: str) -> frozenset[str]:
+    """List the ways a bucket's bound is written: `250` became `250.0` with Prometheus 3.
+
+    What is no number has the one spelling.
+    """
+    try:
+        number = Decimal(label)
+    except InvalidOperation:
+        return frozenset({label})
+    if not number.is_finite():
+        return frozenset({label})
+    short = f"{number.normalize():f}"
+    return frozenset({label, short, short if "." in short else f"{short}.0"})
+
+
+def matching(selector: Selector) -> dict[str, str]:
+    """Write a user's matchers, by label: equal to its value, or one of several.
+
+    A bucket's bound is found by what it says, however it is written.
+    """
+    written = {}
+    for name, values in selector.values.items():
+        if name == "le":
+            values = tuple(sorted({each for value in values for each in spellings(value)}))
+        written[name] = f"={quote(values[0])}" if len(values) == 1 else one_of(values)
+    return written
