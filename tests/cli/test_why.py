@@ -335,7 +335,8 @@ async def test_running_rollout_is_open() -> None:
 
 def called(**changes: Any) -> Namespace:
     """Return the arguments of `headgate why fraud`, changed."""
-    return Namespace(**{"name": "fraud", "output": "text", "rollout": None, **changes})
+    usual = {"name": "fraud", "output": "text", "rollout": None, "plot": None}
+    return Namespace(**{**usual, **changes})
 
 
 async def test_json_has_the_documented_shape(capsys: pytest.CaptureFixture[str]) -> None:
