@@ -239,6 +239,8 @@ def _render_cluster(cluster: Cluster, folder: str) -> Json:
         "lb_policy": "LEAST_REQUEST",
         "common_lb_config": {"locality_weighted_lb_config": {}},
         "ignore_health_on_host_removal": True,
+        # One set of counters for each pod, so that what differs between pods can be told.
+        "track_cluster_stats": {"per_endpoint_stats": True},
         "circuit_breakers": {"thresholds": [limits]},
         "typed_extension_protocol_options": {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -94,6 +95,10 @@ async def server(name: str, got: Counter[str]) -> AsyncIterator[Endpoint]:
         got[name] += 1
         if request.path == "/slow":
             await asyncio.sleep(5)
+        if request.path == "/reset" and request.transport is not None:
+            request.transport.abort()
+        if request.path in ("/404", "/500"):
+            return web.Response(status=int(request.path[1:]))
         return web.Response(text=name + request.headers.get("revision", ""))
 
     app = web.Application()
@@ -222,3 +227,35 @@ async def test_series_carry_the_clusters_names(world: World) -> None:
     assert 'envoy_cluster_upstream_rq_xx{envoy_response_code_class="2",envoy_cluster_name="a"}' in (
         text
     )
+
+
+_ENDED = re.compile(
+    r"envoy_cluster_endpoint_rq_(\w+)"
+    r'{envoy_cluster_name="a",envoy_endpoint_address="([^"]+)"} (\d+)'
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "counted"),
+    [
+        pytest.param("/", 200, ["success"], id="a good answer"),
+        pytest.param("/404", 404, ["success"], id="the client's mistake"),
+        pytest.param("/500", 500, ["error"], id="the pod's mistake"),
+        pytest.param("/reset", 503, ["error"], id="a broken connection"),
+        pytest.param("/slow", 504, ["error", "timeout"], id="a timeout"),
+    ],
+)
+async def test_each_endpoint_has_its_own_counters(
+    world: World, path: str, status: int, counted: list[str]
+) -> None:
+    """Each pod is counted by itself, under its cluster's name and the address Envoy reaches."""
+    await world.envoy.apply(world.config(Target("a", 1), timeout=1))
+
+    async def is_answered() -> bool:
+        return (await world.ask(path))[0] == status
+
+    await until_asked(is_answered)
+    series = _ENDED.findall(await admin(world, "/stats/prometheus"))
+    ended = {name: int(count) for name, _, count in series}
+    assert {address for _, address, _ in series} == {f"127.0.0.1:{world.ends['a'].port}"}
+    assert [name for name in ("success", "error", "timeout") if ended[name]] == counted
