@@ -31,8 +31,13 @@ from sandbox.kubewatch import Key, Mirror
 from sandbox.podlogs import Identity, serve_logs
 from sandbox.pods import HOST_IP, MARK, PodRunner, Surroundings, delete_now
 from sandbox.podstatus import render_time
+from sandbox.scrapes import render_targets
+from sandbox.world import write_json
 
 log = logging.getLogger(__name__)
+
+TARGETS = "targets.json"
+"""The file of the state directory that tells Prometheus which ports of pods there are."""
 
 _HEARTBEAT_SECONDS = 10.0
 _RETRY_SECONDS = 0.5
@@ -165,6 +170,7 @@ class Agent:
         self._ips = PodIPs()
         self._runners: dict[Key, PodRunner] = {}
         self._leaving: set[asyncio.Task[None]] = set()
+        self._targets: list[Json] | None = None
         self._mirrors: dict[str, Mirror] = {
             node.name: Mirror(
                 kube,
@@ -243,6 +249,7 @@ class Agent:
             await asyncio.sleep(_HEARTBEAT_SECONDS)
 
     def _pod_changed(self, node: str, key: Key) -> None:
+        self._write_targets()
         pod = self._mirrors[node].objects.get(key)
         runner = self._runners.get(key)
         if runner is not None and (pod is None or pod["metadata"]["uid"] != runner.uid):
@@ -278,6 +285,15 @@ class Agent:
         return {pod.get("status", {}).get("podIP", "") for pod in known} | {
             runner.pod_ip for runner in self._runners.values()
         }
+
+    def _write_targets(self) -> None:
+        """Tell Prometheus which pods there are, whenever it is not what was told last."""
+        targets = render_targets(
+            pod for mirror in self._mirrors.values() for pod in mirror.objects.values()
+        )
+        if targets != self._targets:
+            write_json(self._settings.state_dir / TARGETS, targets)
+            self._targets = targets
 
     def _leave(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)

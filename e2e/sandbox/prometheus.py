@@ -13,18 +13,39 @@ from typing import Any
 import yaml
 
 from sandbox.builds import PROMETHEUS_SERVER
+from sandbox.dataplane import pod_directory
+from sandbox.node import TARGETS
 from sandbox.part import Part, answers
 from sandbox.world import World
 
 SCRAPE_SECONDS = 2
 
+_POD = "__meta_kubernetes_pod_"
+# Of a pod the port that its KServe runtime says has metrics, labelled as its series are looked for.
+_RELABELLINGS: tuple[Mapping[str, object], ...] = (
+    {
+        "action": "keepequal",
+        "source_labels": [f"{_POD}annotation_prometheus_kserve_io_port"],
+        "target_label": f"{_POD}container_port_number",
+    },
+    {
+        "source_labels": [f"{_POD}annotation_prometheus_kserve_io_path"],
+        "regex": "(.+)",
+        "target_label": "__metrics_path__",
+    },
+    {"source_labels": ["__meta_kubernetes_namespace"], "target_label": "namespace"},
+    {"source_labels": [f"{_POD}name"], "target_label": "pod"},
+    {"action": "labelmap", "regex": f"{_POD}label_(headgate_dev_.+)"},
+)
 
-def render_configuration(targets: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
+
+def render_configuration(targets: Mapping[str, tuple[str, str]], pods: Path) -> dict[str, Any]:
     """
     Return Prometheus' configuration.
 
     Args:
         targets: By job: the address (host:port) and the path of its metrics.
+        pods: The file that names the ports of pods; those with metrics are the job `pods`.
     """
     return {
         "global": {
@@ -39,6 +60,14 @@ def render_configuration(targets: Mapping[str, tuple[str, str]]) -> dict[str, An
                 "static_configs": [{"targets": [address]}],
             }
             for job, (address, path) in targets.items()
+        ]
+        + [
+            {
+                "job_name": "pods",
+                # Read when it changes; and now and then, should it not be there at first.
+                "file_sd_configs": [{"files": [str(pods)], "refresh_interval": "5s"}],
+                "relabel_configs": [dict(step) for step in _RELABELLINGS],
+            }
         ],
     }
 
@@ -53,9 +82,10 @@ def _before(world: World) -> None:
         "headgate": (f"127.0.0.1:{world.ports['headgate']}", "/metrics"),
         "prometheus": (f"127.0.0.1:{world.ports['prometheus']}", "/metrics"),
     }
+    pods = pod_directory(world) / TARGETS
     file = _configuration_file(world)
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(yaml.safe_dump(render_configuration(targets), sort_keys=False))
+    file.write_text(yaml.safe_dump(render_configuration(targets, pods), sort_keys=False))
 
 
 def _command(world: World) -> Sequence[str]:

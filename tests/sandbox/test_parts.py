@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -92,13 +93,21 @@ def test_webhooks_are_called_at_an_address_that_is_trusted() -> None:
 
 def test_prometheus_scrapes_each_target_at_its_own_path() -> None:
     """Envoy's metrics are not where Prometheus would look by itself."""
-    rendered = render_prometheus({"envoy": ("127.0.0.1:9", "/stats/prometheus")})
+    envoy = {"envoy": ("127.0.0.1:9", "/stats/prometheus")}
+    rendered = render_prometheus(envoy, Path("/targets.json"))
 
     assert rendered["global"]["scrape_interval"] == f"{SCRAPE_SECONDS}s"
-    assert rendered["scrape_configs"] == [
-        {
-            "job_name": "envoy",
-            "metrics_path": "/stats/prometheus",
-            "static_configs": [{"targets": ["127.0.0.1:9"]}],
-        }
-    ]
+    assert rendered["scrape_configs"][0] == {
+        "job_name": "envoy",
+        "metrics_path": "/stats/prometheus",
+        "static_configs": [{"targets": ["127.0.0.1:9"]}],
+    }
+
+
+def test_prometheus_finds_pods_in_the_node_agents_file() -> None:
+    """Pods come and go; which of their ports has metrics is for the configuration to say."""
+    rendered = render_prometheus({}, Path("/targets.json"))
+
+    pods = rendered["scrape_configs"][-1]
+    assert pods["job_name"] == "pods"
+    assert pods["file_sd_configs"][0]["files"] == ["/targets.json"]
