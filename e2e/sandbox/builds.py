@@ -141,6 +141,15 @@ def _make_kserve(folder: Path) -> None:
         _copy(source / "config" / part, folder / "config" / part)
 
 
+def _make_kserve_agent(folder: Path) -> None:
+    # The agent listens on an abstract socket too, whose name is free once in a network namespace:
+    # of all pods of this machine, which share one, only the first would keep its agent. With an
+    # empty name the kernel chooses one.
+    flags = f"{_STRIPPED} -X main.unixSocketPath="
+    source = download(KSERVE)
+    _go_build("kserve-agent", source, "./cmd/agent", folder / "agent", f"-ldflags={flags}")
+
+
 def _make_gateway_api(folder: Path) -> None:
     _copy(download(GATEWAY_API) / "config" / "crd" / "standard", folder / "crd")
 
@@ -186,6 +195,12 @@ KSERVE_MANAGER = Recipe(
     "KServe's controller (about 2 min, once)",
     _module_inputs(KSERVE),
     _make_kserve,
+)
+KSERVE_AGENT = Recipe(
+    "kserve-agent",
+    "KServe's agent, which logs requests (about 1 min, once)",
+    _module_inputs(KSERVE, "unixSocketPath="),
+    _make_kserve_agent,
 )
 GATEWAY_CRDS = Recipe(
     "gateway-api",

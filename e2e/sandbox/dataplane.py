@@ -14,7 +14,7 @@ from pathlib import Path
 import yaml
 
 from sandbox import modelstore
-from sandbox.builds import MODEL_SERVER
+from sandbox.builds import KSERVE_AGENT, MODEL_SERVER
 from sandbox.modelfiles import MODELS
 from sandbox.part import Part, answers
 from sandbox.world import World
@@ -89,6 +89,7 @@ def _node_command(world: World) -> Sequence[str]:
         *("--kubeconfig", str(world.kubeconfig), "--state-dir", str(pod_directory(world))),
         *("--service-proxy", world.url("services")),
         *("--model-python", str(world.places["model-server"] / "bin" / "python")),
+        *("--agent", str(world.places["kserve-agent"] / "agent")),
         *("--tls-cert", str(certificate / "tls.crt"), "--tls-key", str(certificate / "tls.key")),
         *("--client-ca", str(world.control_plane.authority)),
     ]
@@ -119,7 +120,7 @@ NODE_PART = Part(
     is_ready=_nodes_are_ready,
     address=lambda world: str(pod_directory(world) / "pods"),
     needs=("control-plane",),
-    recipes=(MODEL_SERVER, MODELS),
+    recipes=(MODEL_SERVER, KSERVE_AGENT, MODELS),
     before=_certify_node,
     after=modelstore.deploy_store,
 )

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import enum
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 # What KServe's storage-initializer image runs, but for confidential models. KServe publishes the
 # library as a package and this entry point only inside the image.
@@ -28,11 +29,12 @@ except Exception as error:
 """
 
 
-class Interpreter(enum.Enum):
-    """Whose Python runs an image."""
+class Program(enum.Enum):
+    """Which program of this machine runs an image."""
 
-    WORLD = "the embedded world's own"
-    MODEL = "the model servers' environment"
+    WORLD = "the embedded world's own Python"
+    MODEL = "the Python of the model servers' environment"
+    AGENT = "KServe's agent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,27 +43,39 @@ class Image:
     What runs for an image.
 
     Attributes:
-        arguments: What the interpreter gets before the container's own arguments; empty for an
-            image without an entry point, whose containers bring a command.
+        arguments: What the program gets before the container's own arguments; empty for an image
+            without an entry point, whose containers bring a command.
         port: The port it listens on unless told; 0 when it listens on none.
         port_flag: The flag that tells it another port.
+        probe_variable: The variable that holds a probe for it to ask, as JSON; empty for none.
+        variables: What it finds in its environment unless the container says otherwise.
     """
 
-    interpreter: Interpreter
+    program: Program
     arguments: tuple[str, ...] = ()
     port: int = 0
     port_flag: str = ""
+    probe_variable: str = ""
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 IMAGES = {
+    "kserve/agent": Image(
+        Program.AGENT,
+        port=9081,
+        port_flag="--port",
+        probe_variable="SERVING_READINESS_PROBE",
+        # It logs four lines for each request, which nobody reads.
+        variables={"SERVING_LOGGING_LEVEL": "warn"},
+    ),
     "kserve/sklearnserver": Image(
-        Interpreter.MODEL, ("-m", "sandbox.modelserver"), port=8080, port_flag="--http_port"
+        Program.MODEL, ("-m", "sandbox.modelserver"), port=8080, port_flag="--http_port"
     ),
-    "kserve/storage-initializer": Image(Interpreter.MODEL, ("-c", _INITIALIZER)),
+    "kserve/storage-initializer": Image(Program.MODEL, ("-c", _INITIALIZER)),
     "sandbox/model-store": Image(
-        Interpreter.WORLD, ("-m", "sandbox.store"), port=8080, port_flag="--port"
+        Program.WORLD, ("-m", "sandbox.store"), port=8080, port_flag="--port"
     ),
-    "sandbox/python": Image(Interpreter.WORLD),
+    "sandbox/python": Image(Program.WORLD),
 }
 """Repository name, without registry host and tag → what runs."""
 

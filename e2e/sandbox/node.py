@@ -15,7 +15,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -25,7 +25,7 @@ import aiohttp
 
 from sandbox import children
 from sandbox.addresses import LocalPorts, PodIPs
-from sandbox.images import Interpreter
+from sandbox.images import Program
 from sandbox.kube import STRATEGIC, Json, Kube, KubeError, read_kubeconfig
 from sandbox.kubewatch import Key, Mirror
 from sandbox.podlogs import Identity, serve_logs
@@ -71,7 +71,7 @@ class Settings:
     kubeconfig: Path
     state_dir: Path
     service_proxy: str
-    model_python: Path
+    programs: Mapping[Program, Path]
     nodes: tuple[Node, ...]
     max_backoff: float
     drain: float
@@ -159,10 +159,7 @@ class Agent:
             session=session,
             state_dir=settings.state_dir,
             service_proxy=settings.service_proxy,
-            pythons={
-                Interpreter.WORLD: Path(sys.executable),
-                Interpreter.MODEL: settings.model_python,
-            },
+            programs=settings.programs,
             ports=LocalPorts(settings.state_dir),
             drain=settings.drain,
             max_backoff=settings.max_backoff,
@@ -309,6 +306,7 @@ def read_settings(argv: list[str]) -> Settings:
     add("--state-dir", type=Path, required=True, help="logs in pods/NAMESPACE/POD, volumes")
     add("--service-proxy", default="", help="URL of the HTTP proxy that knows all Services")
     add("--model-python", type=Path, default=Path(sys.executable), help="of the model servers")
+    add("--agent", type=Path, help="KServe's agent; without it there is no such image")
     add("--node", action="append", type=read_node, help="JSON; replaces the two usual nodes")
     add("--max-backoff", type=float, default=10.0, help="longest wait before a restart, seconds")
     add("--drain", type=float, default=2.0, help="seconds a pod serves on while it is deleted")
@@ -323,13 +321,20 @@ def read_settings(argv: list[str]) -> Settings:
         kubeconfig=given.kubeconfig,
         state_dir=given.state_dir.absolute(),
         service_proxy=given.service_proxy,
-        # Not resolved: the link in a virtual environment is what makes Python use it.
-        model_python=given.model_python.absolute(),
+        programs=_programs(given),
         nodes=tuple(given.node or NODES),
         max_backoff=given.max_backoff,
         drain=given.drain,
         identity=Identity(*files) if all(files) else None,
     )
+
+
+def _programs(given: argparse.Namespace) -> Mapping[Program, Path]:
+    # Not resolved: the link in a virtual environment is what makes Python use it.
+    found = {Program.WORLD: Path(sys.executable), Program.MODEL: given.model_python.absolute()}
+    if given.agent:
+        found[Program.AGENT] = given.agent.absolute()
+    return found
 
 
 async def serve(settings: Settings) -> None:

@@ -22,10 +22,10 @@ import aiohttp
 from sandbox.addresses import LocalPorts
 from sandbox.containers import CannotStart, Container, Launch, Policy
 from sandbox.endpoints import PORTS_ANNOTATION
-from sandbox.images import Interpreter, find_image
+from sandbox.images import Image, Program, find_image
 from sandbox.kube import STRATEGIC, Json, Kube, KubeError
 from sandbox.paths import SOURCES
-from sandbox.podspec import container_ports, render_command, rewrite_paths
+from sandbox.podspec import container_ports, render_command, rewrite_paths, rewrite_probe
 from sandbox.podstatus import (
     PodView,
     Terminated,
@@ -64,7 +64,7 @@ class Surroundings:
     session: aiohttp.ClientSession
     state_dir: Path
     service_proxy: str
-    pythons: Mapping[Interpreter, Path]
+    programs: Mapping[Program, Path]
     ports: LocalPorts
     drain: float
     max_backoff: float
@@ -236,30 +236,33 @@ class PodRunner:
 
     async def _prepare(self, spec: Json) -> Launch:
         image = find_image(spec["image"])
-        if image is None:
+        program = self._around.programs.get(image.program) if image else None
+        if image is None or program is None:
             message = f"image {spec['image']!r} does not exist in the embedded world"
             raise CannotStart("ErrImagePull", message)
-        interpreter = self._around.pythons[image.interpreter]
+        given = {**self._given(program), **image.variables}
         try:
-            variables = await read_variables(spec, self._sources, self._given(interpreter))
+            variables = await read_variables(spec, self._sources, given)
         except (Missing, LookupError) as error:
             raise CannotStart("CreateContainerConfigError", str(error)) from error
         except KubeError as error:
             raise CannotStart("ContainerCreating", str(error)) from error
         mounts = self._volumes.mounts(spec, variables)
         # First, so that `$(PORT)` in the arguments is the local port too.
-        variables = self._localized(variables, mounts)
-        command = render_command(spec, image, interpreter, variables, mounts, self._ports)
+        variables = self._localized(variables, image, mounts)
+        command = render_command(spec, image, program, variables, mounts, self._ports)
         return Launch(command, self._subject(spec, variables, mounts))
 
     def _localized(
-        self, variables: Mapping[str, str], mounts: list[tuple[str, Path]]
+        self, variables: Mapping[str, str], image: Image, mounts: list[tuple[str, Path]]
     ) -> dict[str, str]:
-        """Return the environment with this machine's folders, and its port in PORT."""
+        """Return the environment with this machine's folders, and its ports where one is named."""
         found = {name: rewrite_paths(value, mounts) for name, value in variables.items()}
         port = found.get("PORT", "")
         if port.isdecimal() and int(port) in self._ports:
             found["PORT"] = str(self._ports[int(port)])
+        if probe := found.get(image.probe_variable):
+            found[image.probe_variable] = rewrite_probe(probe, self._ports)
         return found
 
     def _subject(
@@ -276,12 +279,12 @@ class PodRunner:
             log=self.folder / f"{spec['name']}.log",
         )
 
-    def _given(self, interpreter: Path) -> dict[str, str]:
+    def _given(self, program: Path) -> dict[str, str]:
         """Return what every container finds in its environment."""
         server = self._around.kube.login.server.partition("://")[2]
         host, _, port = server.rpartition(":")
         proxy = self._around.service_proxy
-        path = f"{interpreter.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        path = f"{program.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
         return {
             "PATH": path,
             "LANG": "C.UTF-8",

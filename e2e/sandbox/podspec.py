@@ -7,6 +7,7 @@ it is. Knows neither processes nor the API server.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
@@ -110,6 +111,15 @@ def rewrite_ports(arguments: Sequence[str], ports: Mapping[int, int]) -> list[st
     return rewritten
 
 
+def rewrite_probe(text: str, ports: Mapping[int, int]) -> str:
+    """Replace the port that a probe asks, given as JSON, by the local port."""
+    probe = json.loads(text)
+    for action in probe.values():
+        if isinstance(action, dict) and isinstance(action.get("port"), int):
+            action["port"] = ports.get(action["port"], action["port"])
+    return json.dumps(probe)
+
+
 def _local(value: str, ports: Mapping[int, int]) -> str:
     return str(ports.get(int(value), value)) if value.isdecimal() else value
 
@@ -117,7 +127,7 @@ def _local(value: str, ports: Mapping[int, int]) -> str:
 def render_command(
     container: Json,
     image: Image,
-    interpreter: Path,
+    program: Path,
     variables: Mapping[str, str],
     mounts: Sequence[tuple[str, Path]],
     ports: Mapping[int, int],
@@ -126,14 +136,14 @@ def render_command(
     Return the command line of a container.
 
     A container's `command` takes the place of the image's entry point, and `args` follow it.
-    A bare `python` is the image's interpreter.
+    A bare `python` is the image's own.
     """
     given = [expand(part, variables) for part in container.get("command") or ()]
     arguments = [expand(part, variables) for part in container.get("args") or ()]
     if given:
-        entry = [str(interpreter), *given[1:]] if given[0] in ("python", "python3") else given
+        entry = [str(program), *given[1:]] if given[0] in ("python", "python3") else given
     else:
-        entry = [str(interpreter), *image.arguments]
+        entry = [str(program), *image.arguments]
         has_flag = any(part.partition("=")[0] == image.port_flag for part in arguments)
         if image.port_flag and not has_flag:
             arguments = [*arguments, f"{image.port_flag}={image.port}"]

@@ -8,93 +8,21 @@ import os
 import signal
 import ssl
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 from tests.adapters.servers import make_certificate
-from tests.sandbox.fakeapi import FakeApi, serving
+from tests.sandbox.fakeapi import serving
+from tests.sandbox.podcluster import PODS, Cluster, Json, becomes, python
 from tests.sandbox.waiting import until
 
-from sandbox.kube import Kube, Login
-from sandbox.node import NODES, Agent, Node, Settings, read_node
+from sandbox.node import Node, read_node
 from sandbox.podlogs import Identity
 
-Json = dict[str, Any]
-PODS = "/api/v1/namespaces/models/pods"
 SLEEP = ["python", "-c", "import time; time.sleep(600)"]
-
-
-class Cluster:
-    """A fake API server with a node agent; `start` and `stop` are the agent's."""
-
-    def __init__(self, api: FakeApi, state_dir: Path, identity: Identity | None = None) -> None:
-        self.api = api
-        self.identity = identity
-        self.state_dir = state_dir
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        self._task = asyncio.create_task(self._run())
-
-    async def _run(self) -> None:
-        settings = Settings(
-            kubeconfig=Path(),
-            state_dir=self.state_dir,
-            service_proxy="http://127.0.0.1:1",
-            model_python=Path(sys.executable),
-            nodes=NODES,
-            max_backoff=0.2,
-            drain=0.1,
-            identity=self.identity,
-        )
-        login = Login(self.api.url, None, "")
-        async with Kube(login, "test") as kube, aiohttp.ClientSession() as session:
-            await Agent(settings, kube, session).run()
-
-    async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    async def run_pod(self, *containers: Json, **spec: Any) -> None:
-        """Bind a pod named `p` to the first node."""
-        body = {"nodeName": "cpu-0", "restartPolicy": "Always", "containers": list(containers)}
-        await self.api.put(f"{PODS}/p", {"spec": {**body, **spec}}, "ADDED")
-
-    def pod(self) -> Json:
-        return self.api.objects[f"{PODS}/p"]
-
-    def status(self) -> Json:
-        return dict(self.pod().get("status", {}))
-
-    def container(self) -> Json:
-        return dict((self.status().get("containerStatuses") or [{}])[0])
-
-    def condition(self, kind: str) -> str:
-        entries = self.status().get("conditions") or ()
-        return next((str(e["status"]) for e in entries if e["type"] == kind), "")
-
-    def log(self, container: str = "main") -> str:
-        path = self.state_dir / "pods" / "models" / "p" / f"{container}.log"
-        return path.read_text() if path.exists() else ""
-
-    def events(self) -> list[tuple[str, str]]:
-        found = [e for p, e in self.api.objects.items() if "/events/" in p]
-        return [(event["reason"], event["message"]) for event in found]
-
-    async def delete(self, grace: int = 5) -> None:
-        """Ask for the pod's deletion as a client does."""
-        pod = self.pod()
-        pod["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
-        pod["metadata"]["deletionGracePeriodSeconds"] = grace
-        await self.api.put(f"{PODS}/p", pod)
-
-
-def python(code: str, **more: Any) -> Json:
-    return {"name": "main", "image": "sandbox/python:1", "command": ["python", "-c", code], **more}
 
 
 def sleeper(**more: Any) -> Json:
@@ -111,14 +39,6 @@ async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
             yield made
         finally:
             await made.stop()
-
-
-async def becomes(read: Callable[[], object], wanted: object) -> None:
-    """Wait until something reads as wanted, or fail showing what it read instead."""
-    try:
-        await until(lambda: read() == wanted)
-    except TimeoutError:
-        assert wanted == read()
 
 
 def process_of(cluster: Cluster) -> int:
@@ -391,7 +311,8 @@ async def test_logs_are_served_to_the_api_server_only(tmp_path: Path) -> None:
     """The node says where logs are; a client with the cluster's certificate reads them."""
     certificate, key = make_certificate(tmp_path, "cluster")
     async with serving() as api, aiohttp.ClientSession() as session:
-        cluster = Cluster(api, tmp_path, Identity(certificate, key, certificate))
+        cluster = Cluster(api, tmp_path)
+        cluster.identity = Identity(certificate, key, certificate)
         cluster.start()
         try:
             await cluster.run_pod(python("print(*range(9), sep='\\n')"), restartPolicy="Never")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sandbox.images import Image, Interpreter, find_image
+from sandbox.images import Image, Program, find_image
 from sandbox.podspec import (
     container_ports,
     expand,
@@ -16,6 +17,7 @@ from sandbox.podspec import (
     render_command,
     rewrite_paths,
     rewrite_ports,
+    rewrite_probe,
 )
 
 Json = dict[str, Any]
@@ -117,7 +119,7 @@ def test_declared_and_probed_ports_are_the_pods() -> None:
 )
 def test_command_and_arguments(container: Json, expected: list[str]) -> None:
     """`command` and `args` mean what they mean in Kubernetes."""
-    image = Image(Interpreter.MODEL, ("-m", "server"), port=8080, port_flag="--http_port")
+    image = Image(Program.MODEL, ("-m", "server"), port=8080, port_flag="--http_port")
     found = render_command(container, image, PYTHON, {"NAME": "fraud"}, [], {8080: 32001})
     assert found == expected
 
@@ -136,6 +138,15 @@ def test_command_and_arguments(container: Json, expected: list[str]) -> None:
 def test_images_are_known_by_repository(reference: str, is_known: bool) -> None:
     """Registry, tag and digest do not matter; the repository does."""
     assert (find_image(reference) is not None) == is_known
+
+
+def test_a_probe_in_a_variable_asks_the_local_port() -> None:
+    """What a sidecar is told to ask is where its neighbour really listens."""
+    probe = {"tcpSocket": {"port": 8080}, "periodSeconds": 10}
+
+    rewritten = json.loads(rewrite_probe(json.dumps(probe), {8080: 32001}))
+
+    assert rewritten == {"tcpSocket": {"port": 32001}, "periodSeconds": 10}
 
 
 def test_the_downward_api_reads_the_pod() -> None:
