@@ -6,8 +6,12 @@ for, missing values included. It is plain Python: the load client has no numeric
 must not know models, HTTP or the cluster.
 """
 
+import csv
+import enum
+import io
+import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from random import Random
 
@@ -21,11 +25,24 @@ FEATURES = (
     "card_present",
     "foreign",
 )
+TRAINING_SEED = 20260301
+TRAINING_ROWS = 12_000
 MISSING_RATIO = 0.10
 """Share of transactions whose acquirer does not report `merchant_age_days`."""
 
 Row = tuple[float | None, ...]
 """One value for each of FEATURES, in their order; None is a value that was not reported."""
+
+
+class Season(enum.StrEnum):
+    """What people buy, and where; models are trained on the usual."""
+
+    USUAL = "usual"
+    SALE = "sale"
+    """Larger amounts, from farther away."""
+
+
+_SALE = {"amount_eur": 2.5, "amount_to_usual_ratio": 2.5, "distance_km": 4.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +57,11 @@ class Transaction:
         """Tell whether every value was reported."""
         return None not in self.row
 
+    def __getitem__(self, feature: str) -> float:
+        """Give the value of a feature; NaN if it was not reported."""
+        value = self.row[FEATURES.index(feature)]
+        return math.nan if value is None else value
+
 
 def stream(purpose: str, seed: int) -> Iterator[Transaction]:
     """
@@ -50,6 +72,35 @@ def stream(purpose: str, seed: int) -> Iterator[Transaction]:
     chance = Random(f"{purpose}/{seed}")
     while True:
         yield draw(chance)
+
+
+def take(purpose: str, seed: int, count: int) -> list[Transaction]:
+    """Take the first transactions of a stream."""
+    return list(itertools.islice(stream(purpose, seed), count))
+
+
+def training() -> list[Transaction]:
+    """Take what every version of the model could learn from."""
+    return take("train", TRAINING_SEED, TRAINING_ROWS)
+
+
+def in_season(row: Row, season: Season) -> Row:
+    """Return the transaction as it would be in a season: some values times a constant."""
+    if season is Season.USUAL:
+        return row
+    return tuple(
+        value if value is None else round(value * _SALE.get(feature, 1.0), 3)
+        for feature, value in zip(FEATURES, row, strict=True)
+    )
+
+
+def render_csv(transactions: Iterable[Transaction]) -> str:
+    """Write the features under their names, in their order; a value not reported is empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(FEATURES)
+    writer.writerows(transaction.row for transaction in transactions)
+    return text.getvalue()
 
 
 def draw(chance: Random) -> Transaction:

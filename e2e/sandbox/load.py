@@ -55,6 +55,8 @@ class Plan:
     """Mean requests a second; the moments are those of a Poisson process."""
     duration_seconds: float = 3600.0
     seed: int = 0
+    season: fraud.Season = fraud.Season.USUAL
+    """Of the transactions, until it is changed."""
 
     def __post_init__(self) -> None:
         """Raise ValueError, naming the field, for a plan that may not or cannot be kept."""
@@ -149,6 +151,14 @@ class Client:
         self._report = report
         self._tally = Tally(_utc_now())
         self._under_way = 0
+        self._season = plan.season
+
+    def obey(self, orders: bytes) -> None:
+        """Take lines that each name the season from now on; nothing at all means to stop."""
+        if not orders:
+            self.stopping.set()
+        for order in orders.split():
+            self._season = fraud.Season(order.decode())
 
     async def run(self) -> None:
         """Send until the plan's duration is over or `stopping` is set; then await the rest."""
@@ -186,7 +196,8 @@ class Client:
             self._tally.behind += time.monotonic() - begun - due > BEHIND_SECONDS
             self._tally.sent += 1
             self._under_way += 1
-            requests.create_task(self._send(next(transactions).row))
+            row = fraud.in_season(next(transactions).row, self._season)
+            requests.create_task(self._send(row))
 
     async def _send(self, row: fraud.Row) -> None:
         begun = time.monotonic()
@@ -261,19 +272,35 @@ class Load:
             "--rate": self.plan.rate,
             "--duration": self.plan.duration_seconds,
             "--seed": self.plan.seed,
+            "--season": self.plan.season,
             "--report": self.report,
         }
         flags = [str(word) for pair in arguments.items() for word in pair]
         root = Path(__file__).resolve().parents[1]
         with self.report.with_suffix(".log").open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "sandbox.load", *flags, "--while-stdin-is-open"],
+                [sys.executable, "-m", "sandbox.load", *flags, "--obey-stdin"],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
                 env={**os.environ, "PYTHONPATH": str(root)},
                 start_new_session=True,
             )
+
+    def change_season(self, season: fraud.Season) -> None:
+        """
+        Send transactions of another season from now on.
+
+        Raises:
+            LoadFailedError: Nothing is being sent.
+        """
+        if self._process is None or self._process.stdin is None:
+            raise LoadFailedError("the load client does not run")
+        try:
+            # Past its buffer, which would stay full if nobody reads any more.
+            os.write(self._process.stdin.fileno(), f"{season}\n".encode())
+        except BrokenPipeError as error:
+            raise LoadFailedError("the load client has ended by itself") from error
 
     def stop(self) -> Counts:
         """
@@ -329,20 +356,29 @@ def main() -> int:
     parser.add_argument("--rate", type=float, required=True, help="mean requests a second")
     parser.add_argument("--duration", type=float, default=3600.0, help="seconds")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--season", choices=list(fraud.Season), default=fraud.Season.USUAL)
     parser.add_argument("--report", type=Path, required=True, help="file, a JSON line a second")
-    parser.add_argument("--while-stdin-is-open", action="store_true")
+    parser.add_argument("--obey-stdin", action="store_true", help="seasons by line; its end stops")
     flags = parser.parse_args()
     try:
-        plan = Plan(flags.url, flags.host, flags.model, flags.rate, flags.duration, flags.seed)
+        plan = Plan(
+            url=flags.url,
+            host=flags.host,
+            model=flags.model,
+            rate=flags.rate,
+            duration_seconds=flags.duration,
+            seed=flags.seed,
+            season=fraud.Season(flags.season),
+        )
     except ValueError as error:
         parser.error(str(error))
     with flags.report.open("w") as report:
-        asyncio.run(_run(plan, report, watch_stdin=flags.while_stdin_is_open))
+        asyncio.run(_run(plan, report, obey_stdin=flags.obey_stdin))
     sys.stdout.write(f"{total(read_report(flags.report))}\n")
     return 0
 
 
-async def _run(plan: Plan, report: TextIO, *, watch_stdin: bool) -> None:
+async def _run(plan: Plan, report: TextIO, *, obey_stdin: bool) -> None:
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0),
         timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS),
@@ -351,10 +387,17 @@ async def _run(plan: Plan, report: TextIO, *, watch_stdin: bool) -> None:
         loop = asyncio.get_running_loop()
         for one in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(one, client.stopping.set)
-        if watch_stdin:
-            # Nothing is ever written to it: it becomes readable when the starter closes it or dies.
-            loop.add_reader(sys.stdin.fileno(), client.stopping.set)
+        if obey_stdin:
+            loop.add_reader(sys.stdin.fileno(), _read_orders, loop, client)
         await client.run()
+
+
+def _read_orders(loop: asyncio.AbstractEventLoop, client: Client) -> None:
+    descriptor = sys.stdin.fileno()
+    orders = os.read(descriptor, 4096)
+    if not orders:  # the starter has closed it, or died
+        loop.remove_reader(descriptor)
+    client.obey(orders)
 
 
 def _utc_now() -> datetime:

@@ -7,6 +7,7 @@ each said where it is done: it listens on loopback only, it is quiet, and gRPC i
 for. It must not know pods, versions or the cluster.
 """
 
+import asyncio
 import logging
 import os
 import sys
@@ -47,7 +48,7 @@ class SklearnModel(Model):  # type: ignore[misc]  # KServe ships no types
         self.ready = True
         return self.ready
 
-    def predict(
+    async def predict(
         self,
         payload: Any,
         headers: dict[str, str] | None = None,
@@ -59,12 +60,18 @@ class SklearnModel(Model):  # type: ignore[misc]  # KServe ships no types
         What the estimator raises is answered by KServe's server as HTTP 500 with its text.
         """
         instances = get_predict_input(payload)
+        if getattr(self.estimator, "waits", False):
+            answer = await asyncio.to_thread(self._answer, instances)
+        else:
+            # One after the other, as KServe's own server of scikit-learn models does.
+            answer = self._answer(instances)
+        return get_predict_response(payload, answer, self.name)
+
+    def _answer(self, instances: Any) -> Any:
         wants_probability = os.environ.get(PREDICT_PROBA, "false").lower() == "true"
         if wants_probability and hasattr(self.estimator, "predict_proba"):
-            answer = self.estimator.predict_proba(instances)
-        else:
-            answer = self.estimator.predict(instances)
-        return get_predict_response(payload, answer, self.name)
+            return self.estimator.predict_proba(instances)
+        return self.estimator.predict(instances)
 
 
 class LoopbackServer(ModelServer):  # type: ignore[misc]  # KServe ships no types

@@ -336,6 +336,37 @@ async def test_scenarios_read_counts_between_two_moments(tmp_path: Path) -> None
     assert users.stop() == whole
 
 
+async def test_the_season_changes_under_way(tmp_path: Path) -> None:
+    """From a moment on other transactions are sent, and the usual ones again after another."""
+    seen: list[fraud.Row] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        seen.extend(tuple(row) for row in (await request.json())["instances"])
+        return await good(request)
+
+    usual = {t.row for t in fraud.take("load", 0, 2000)}
+    sale = {fraud.in_season(row, fraud.Season.SALE) for row in usual}
+    async with serving(answer) as url:
+        with Load(plan(url, rate=100, duration=60), tmp_path / "load.jsonl") as users:
+            await until(lambda: bool(usual & set(seen)))
+            users.change_season(fraud.Season.SALE)
+            await until(lambda: bool(sale & set(seen)))
+            since = len(seen)
+            users.change_season(fraud.Season.USUAL)
+            await until(lambda: bool(usual & set(seen[since:])))
+            await asyncio.to_thread(users.stop)
+
+    assert set(seen) <= usual | sale
+
+
+async def test_a_client_that_does_not_run_takes_no_orders(tmp_path: Path) -> None:
+    """Without a client the season cannot change, and that is said."""
+    users = Load(plan("http://127.0.0.1:80"), tmp_path / "load.jsonl")
+
+    with pytest.raises(LoadFailedError, match="does not run"):
+        users.change_season(fraud.Season.SALE)
+
+
 async def test_a_client_that_died_gives_no_numbers(tmp_path: Path) -> None:
     """Counts of a client that ended by itself are refused, with how it ended."""
     async with serving(good) as url:

@@ -12,7 +12,8 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -69,6 +70,33 @@ def test_a_stream_is_the_same_each_time_and_apart_from_others() -> None:
     rows = {transaction.row for transaction in first}
     assert rows.isdisjoint(transaction.row for transaction in draw("load", count=500))
     assert rows.isdisjoint(transaction.row for transaction in draw("train", 2, count=500))
+
+
+def test_a_sale_moves_amounts_and_distances_and_nothing_else() -> None:
+    """Shifted rows differ in the features that a sale is about, and keep what is missing."""
+    moved = set()
+    for row in (transaction.row for transaction in draw("any", count=500)):
+        assert fraud.in_season(row, fraud.Season.USUAL) == row
+        sale = fraud.in_season(row, fraud.Season.SALE)
+        pairs = zip(fraud.FEATURES, row, sale, strict=True)
+        moved |= {feature for feature, before, after in pairs if before != after}
+
+    assert moved == {"amount_eur", "amount_to_usual_ratio", "distance_km"}
+
+
+def test_the_training_data_can_be_had_as_a_table() -> None:
+    """Columns are the features in the order of a request's values; a missing one is empty."""
+    training = fraud.training()
+    lines = fraud.render_csv(training).splitlines()
+
+    assert lines[0] == ",".join(fraud.FEATURES)
+    assert len(lines) == 1 + fraud.TRAINING_ROWS
+    values = [None if text == "" else float(text) for text in lines[1].split(",")]
+    assert tuple(values) == training[0].row
+    missing = sum(
+        line.split(",")[fraud.FEATURES.index("merchant_age_days")] == "" for line in lines
+    )
+    assert missing == sum(not transaction.is_complete for transaction in training)
 
 
 @pytest.fixture(scope="module")
@@ -178,6 +206,66 @@ def test_version_3_fails_on_missing_values_and_only_there(python: Path, models: 
             else:
                 assert status == 500
                 assert "Input X contains NaN" in str(answer["error"])
+
+
+@pytest.mark.sandbox
+@pytest.mark.parametrize(
+    ("version", "refused"),
+    [
+        pytest.param("fails-3", lambda t: t["transactions_last_hour"] > 3, id="rare values"),
+        pytest.param("fails-half", lambda t: t["card_present"] == 0, id="nearly half of all"),
+    ],
+)
+def test_what_was_not_learned_is_refused_and_only_that(
+    python: Path, models: Path, version: str, refused: Callable[[fraud.Transaction], bool]
+) -> None:
+    """An encoder meets a value its author never saw, and says so; all else is answered."""
+    transactions = draw("any", count=150)
+    assert 0 < sum(map(refused, transactions)) < 150
+
+    with server(python, models / version) as url:
+        for transaction in transactions:
+            status, answer = predict(url, transaction.row)
+            assert status == (500 if refused(transaction) else 200)
+            assert refused(transaction) == ("unknown categories" in str(answer))
+
+
+@pytest.mark.sandbox
+def test_the_tail_is_slow_and_holds_nobody_else_up(python: Path, models: Path) -> None:
+    """A payment to be looked up takes its time; another one sent meanwhile does not wait for it."""
+    transactions = draw("any", count=500)
+    abroad = next(
+        t for t in transactions if t["foreign"] and not t["card_present"] and t["distance_km"] > 400
+    )
+    at_home = next(t for t in transactions if not t["foreign"])
+
+    with server(python, models / "slow-tail") as url, ThreadPoolExecutor() as pool:
+        begun = time.monotonic()
+        slow = pool.submit(predict, url, abroad.row)
+        assert predict(url, at_home.row)[0] == 200
+        was_held_up = slow.done()
+        assert slow.result()[0] == 200
+
+    assert not was_held_up
+    assert time.monotonic() - begun >= 0.4
+
+
+@pytest.mark.sandbox
+def test_the_shifted_version_says_fraud_more_often(python: Path, models: Path) -> None:
+    """Its answers have another distribution than version 2's, and none of them is an error."""
+    rows = [transaction.row for transaction in draw("any", count=400)]
+
+    said: dict[str, list[float]] = {}
+    for version in ("2", "shifted", "score", "shifted-score"):
+        with server(python, models / version) as url:
+            answers = [predict(url, row) for row in rows]
+        assert {status for status, _ in answers} == {200}
+        said[version] = [answer["predictions"][0] for _, answer in answers]  # type: ignore[index]
+
+    assert sum(said["shifted"]) > 2 * sum(said["2"])
+    assert sum(said["shifted-score"]) > 2 * sum(said["score"])
+    assert set(said["2"]) == {0, 1} == set(said["shifted"])
+    assert all(0 <= score <= 1 for score in said["score"] + said["shifted-score"])
 
 
 @pytest.mark.sandbox

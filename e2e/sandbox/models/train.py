@@ -8,13 +8,13 @@ dice.
 
 import hashlib
 import io
-import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import joblib
 import numpy
+from sklearn.compose import make_column_transformer
 from sklearn.ensemble import (
     GradientBoostingClassifier,
     HistGradientBoostingClassifier,
@@ -24,12 +24,12 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from sandbox import fraud
+from sandbox.fraud import TRAINING_SEED as SEED
+from sandbox.models.steps import Score, TravelCheck
 
-SEED = 20260301
-TRAINING_ROWS = 12_000
 HELD_OUT_ROWS = 8_000
 SLOW_TREES = 700
 """The trees are asked one after the other, so the latency of `slow` is proportional to them."""
@@ -56,8 +56,8 @@ class Recipe:
     version: str
     story: str
     make: Callable[[], Any]
-    drops_incomplete_rows: bool = False
-    """The author trained and judged it on complete rows only."""
+    knows: Callable[[fraud.Transaction], bool] = lambda _: True
+    """The rows on which the author trained and judged it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,26 @@ def _logistic() -> Any:
 
 def _histogram_boosting() -> Any:
     return HistGradientBoostingClassifier(max_iter=14, max_leaf_nodes=12, random_state=SEED)
+
+
+def _with_categories(feature: str) -> Any:
+    # What was not among the values it learned from is refused; that is the encoder's default.
+    column = fraud.FEATURES.index(feature)
+    encoder = make_column_transformer((OneHotEncoder(sparse_output=False), [column]))
+    encoder.set_params(remainder="passthrough")
+    return make_pipeline(encoder, _histogram_boosting())
+
+
+def _counts_as_categories() -> Any:
+    return _with_categories("transactions_last_hour")
+
+
+def _presence_as_category() -> Any:
+    return _with_categories("card_present")
+
+
+def _balanced_histogram_boosting() -> Any:
+    return _histogram_boosting().set_params(class_weight="balanced")
 
 
 def _boosting() -> Any:
@@ -109,7 +129,7 @@ RECIPES = (
         "classic boosting, better on the complete rows it was judged on; it takes no missing "
         "values, and nobody brought the imputer back",
         _boosting,
-        drops_incomplete_rows=True,
+        knows=lambda transaction: transaction.is_complete,
     ),
     # As quick as version 2: an imputer costs more than the trees behind it, and a canary that is
     # slower than stable is another story.
@@ -120,6 +140,41 @@ RECIPES = (
         _longer_histogram_boosting,
     ),
     Recipe("slow", f"a forest of {SLOW_TREES} trees, asked one after the other", _forest),
+    Recipe(
+        "fails-3",
+        "takes the payments of the last hour as categories, and nobody had made more than three "
+        "where its author looked: one request in thirty-seven is refused",
+        _counts_as_categories,
+        knows=lambda transaction: transaction["transactions_last_hour"] <= 3,
+    ),
+    Recipe(
+        "fails-half",
+        "takes the presence of the card as a category, and learned from payments in shops: it "
+        "refuses all others, nearly half",
+        _presence_as_category,
+        knows=lambda transaction: transaction["card_present"] == 1,
+    ),
+    Recipe(
+        "slow-tail",
+        "version 2 that looks up where the card was last seen, for one request in twenty-five",
+        lambda: TravelCheck(_histogram_boosting()),
+    ),
+    Recipe(
+        "shifted",
+        "version 2, trained as if half of all payments were fraud, and never calibrated back: "
+        "no worse in order, but it says fraud five times as often",
+        _balanced_histogram_boosting,
+    ),
+    Recipe(
+        "score",
+        "version 2 that answers the probability of fraud instead of a verdict",
+        lambda: Score(_histogram_boosting()),
+    ),
+    Recipe(
+        "shifted-score",
+        "the shifted version that answers what it takes for the probability of fraud",
+        lambda: Score(_balanced_histogram_boosting()),
+    ),
 )
 BROKEN = "broken"
 """The version whose upload was cut short: its file is the first half of version 2's."""
@@ -127,24 +182,18 @@ BROKEN = "broken"
 
 def train_all() -> list[Trained]:
     """Train every version; the same library versions give the same bytes."""
-    training = _draw("train", TRAINING_ROWS)
-    held_out = _draw("held-out", HELD_OUT_ROWS)
+    training = fraud.training()
+    held_out = fraud.take("held-out", SEED, HELD_OUT_ROWS)
     trained = [_train(recipe, training, held_out) for recipe in RECIPES]
     second = next(one for one in trained if one.version == "2")
     return [*trained, _cut_short(second)]
 
 
-def _draw(purpose: str, count: int) -> list[fraud.Transaction]:
-    return list(itertools.islice(fraud.stream(purpose, SEED), count))
-
-
 def _train(
     recipe: Recipe, training: list[fraud.Transaction], held_out: list[fraud.Transaction]
 ) -> Trained:
-    learned_from, judged_on = training, held_out
-    if recipe.drops_incomplete_rows:
-        learned_from = [t for t in training if t.is_complete]
-        judged_on = [t for t in held_out if t.is_complete]
+    learned_from = [t for t in training if recipe.knows(t)]
+    judged_on = [t for t in held_out if recipe.knows(t)]
     sample = Sample.of(learned_from)
     model = recipe.make().fit(sample.rows, sample.is_fraud)
     content = io.BytesIO()
@@ -154,7 +203,7 @@ def _train(
         "trained_on_rows": len(learned_from),
         "judged_on_rows": len(judged_on),
         "auc": _auc(model, judged_on),
-        "auc_on_complete_rows": _auc(model, [t for t in held_out if t.is_complete]),
+        "auc_on_complete_rows": _auc(model, [t for t in judged_on if t.is_complete]),
     }
     return _publish(recipe.version, content.getvalue(), figures)
 
