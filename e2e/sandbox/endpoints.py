@@ -1,8 +1,9 @@
 """
 Where the requests for a Service go: Service port → endpoint slices → pods' local ports.
 
-Owns the pod-port annotation and the endpoint look-up. Pod IPs are only names in the embedded
-world; the node agent says in an annotation on which local port a container port really listens.
+Owns the port annotation and the endpoint look-up. Pod IPs are only names in the embedded world;
+the node agent says in an annotation on which local port a container port really listens. A process
+that is no pod has an EndpointSlice of its own, which says the same of itself.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Services:
         if entry is None:
             return ()
         found = {
-            self._local(address, port["port"])
+            self._local(item, address, port["port"])
             for item in self.slices.get(service, ())
             for port in item.get("ports") or ()
             if (port.get("name") or "") == (entry.get("name") or "") and port.get("port")
@@ -56,8 +57,9 @@ class Services:
         }
         return tuple(sorted(found))
 
-    def _local(self, address: str, port: int) -> Endpoint:
-        local = self.local_ports.get(address, {}).get(port)
+    def _local(self, item: Json, address: str, port: int) -> Endpoint:
+        known = self.local_ports.get(address) or _annotated_ports(item)
+        local = known.get(port)
         return Endpoint("127.0.0.1", local) if local else Endpoint(address, port)
 
 
@@ -81,8 +83,13 @@ def _read_local_ports(pods: Iterable[Json]) -> dict[str, dict[int, int]]:
     ports: dict[str, dict[int, int]] = {}
     for pod in pods:
         status = pod.get("status", {})
-        written = (pod["metadata"].get("annotations") or {}).get(PORTS_ANNOTATION)
+        written = _annotated_ports(pod)
         # A finished pod keeps its address in its status while another may have it by now.
         if written and status.get("podIP") and status.get("phase") not in ("Succeeded", "Failed"):
-            ports[status["podIP"]] = {int(k): int(v) for k, v in json.loads(written).items()}
+            ports[status["podIP"]] = written
     return ports
+
+
+def _annotated_ports(manifest: Json) -> dict[int, int]:
+    written = (manifest["metadata"].get("annotations") or {}).get(PORTS_ANNOTATION)
+    return {int(k): int(v) for k, v in json.loads(written).items()} if written else {}

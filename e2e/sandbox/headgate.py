@@ -51,9 +51,10 @@ HEADGATE = Recipe(
 )
 
 
-def render_login(administrator: Mapping[str, object], token: str) -> dict[str, object]:
-    """Return a kubeconfig for the same cluster that holds only `token`."""
-    user = "headgate"
+def render_login(
+    administrator: Mapping[str, object], token: str, user: str = SERVICE_ACCOUNT
+) -> dict[str, object]:
+    """Return a kubeconfig for the same cluster that holds only the `token` of `user`."""
     context = {"name": user, "context": {"cluster": "headgate-sandbox", "user": user}}
     return {
         "apiVersion": "v1",
@@ -69,25 +70,33 @@ def _login(world: World) -> Path:
     return world.data / "headgate" / "kubeconfig"
 
 
-def _before(world: World) -> None:
-    control_plane = world.control_plane
-    control_plane.apply("-k", str(_MANIFESTS))
-    control_plane.wait_until_established()
-    words = ("create", "token", SERVICE_ACCOUNT, "-n", NAMESPACE, "--duration", _TOKEN_LIFETIME)
-    token = control_plane.kubectl(*words).strip()
+def write_login(world: World, namespace: str, account: str, file: Path) -> None:
+    """Write a kubeconfig that holds nothing but a token of a ServiceAccount."""
+    words = ("create", "token", account, "-n", namespace, "--duration", _TOKEN_LIFETIME)
+    token = world.control_plane.kubectl(*words).strip()
     administrator = yaml.safe_load(world.kubeconfig.read_text())
-    file = _login(world)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.touch(mode=0o600)
-    file.write_text(yaml.safe_dump(render_login(administrator, token)))
+    file.write_text(yaml.safe_dump(render_login(administrator, token, account)))
 
 
-def _environment(world: World) -> Mapping[str, str]:
+def clean_environment() -> dict[str, str]:
+    """Return this process's environment without our settings and without our sources."""
     ours = {key: value for key, value in os.environ.items() if not key.startswith("HEADGATE_")}
     # The wheel alone, not the sources that this process may have been started from.
     ours.pop("PYTHONPATH", None)
+    return ours
+
+
+def _before(world: World) -> None:
+    world.control_plane.apply("-k", str(_MANIFESTS))
+    world.control_plane.wait_until_established()
+    write_login(world, NAMESPACE, SERVICE_ACCOUNT, _login(world))
+
+
+def _environment(world: World) -> Mapping[str, str]:
     return {
-        **ours,
+        **clean_environment(),
         "HEADGATE_KUBECONFIG": str(_login(world)),
         "HEADGATE_PROMETHEUS_URL": world.url("prometheus"),
         "HEADGATE_PROBE_PROXY": world.url("services"),

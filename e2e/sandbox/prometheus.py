@@ -80,6 +80,7 @@ def _before(world: World) -> None:
     targets = {
         "envoy": (f"127.0.0.1:{world.ports['envoy-admin']}", "/stats/prometheus"),
         "headgate": (f"127.0.0.1:{world.ports['headgate']}", "/metrics"),
+        "collector": (f"127.0.0.1:{world.ports['collector']}", "/metrics"),
         "prometheus": (f"127.0.0.1:{world.ports['prometheus']}", "/metrics"),
     }
     pods = pod_directory(world) / TARGETS

@@ -22,7 +22,7 @@ PORTS = (
     "apiserver",
     *("kserve-webhook", "kserve-metrics", "kserve-health"),
     *("gateway", "services", "envoy-admin"),
-    *("prometheus", "headgate"),
+    *("prometheus", "headgate", "collector"),
 )
 """Every port a world owns; a part that needs another one adds its name here."""
 
