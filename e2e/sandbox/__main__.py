@@ -1,5 +1,5 @@
 """
-The command line of the embedded world: `python -m sandbox up|down|status|logs|sync|build|demo`.
+The command line of the embedded world: `python -m sandbox up|down|status|logs|sync|build|demo|…`.
 
 Exit codes: 0 done; 1 the world did not start, is not healthy, or a command failed; 2 wrong usage;
 130 interrupted.
@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from sandbox import fraud
 from sandbox import parts as table
 from sandbox.builds import build
 from sandbox.cache import MissingError, locked
@@ -183,6 +184,12 @@ def build_all(given: argparse.Namespace) -> int:
     return 0
 
 
+def write_training_data(given: argparse.Namespace) -> int:
+    """Write what the fraud models were trained on, one column a feature."""
+    given.file.write_text(fraud.render_csv(fraud.training()))
+    return 0
+
+
 def tell_demo(given: argparse.Namespace) -> int:
     """Tell a model's life in a world of its own, and end that world."""
     return demo(given.demo_world, given.keep)
@@ -225,6 +232,9 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     command.set_defaults(run=sync)
     command = commands.add_parser("build", help="build only", parents=[without])
     command.set_defaults(run=build_all)
+    command = commands.add_parser("training-data", help="write the fraud models' training data")
+    command.add_argument("file", type=Path, help="a CSV file")
+    command.set_defaults(run=write_training_data)
     command = commands.add_parser("demo", help="tell a model's life, from commit to rollback")
     command.add_argument(
         "--world", dest="demo_world", default="demo", metavar="NAME", help="default: %(default)s"

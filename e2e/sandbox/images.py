@@ -72,6 +72,9 @@ IMAGES = {
         Program.MODEL, ("-m", "sandbox.modelserver"), port=8080, port_flag="--http_port"
     ),
     "kserve/storage-initializer": Image(Program.MODEL, ("-c", _INITIALIZER)),
+    "sandbox/history": Image(
+        Program.WORLD, ("-m", "sandbox.history"), port=8080, port_flag="--port"
+    ),
     "sandbox/model-store": Image(
         Program.WORLD, ("-m", "sandbox.store"), port=8080, port_flag="--port"
     ),

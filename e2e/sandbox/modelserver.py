@@ -2,9 +2,9 @@
 Owns the process of one model server: KServe's own server around a scikit-learn model.
 
 Runs in the environment of the model servers and does what KServe's `sklearnserver` image does,
-with the same flags; KServe does not publish that program as a package. It differs in three ways,
-each said where it is done: it listens on loopback only, it is quiet, and gRPC is off unless asked
-for. It must not know pods, versions or the cluster.
+with the same flags; KServe does not publish that program as a package. It differs in four ways,
+each said where it is done: it listens on loopback only, it is quiet, gRPC is off unless asked for,
+and it may ask for a history first. It must not know pods, versions or the cluster.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import joblib
 from kserve import Model, ModelServer, model_server
 from kserve.utils.utils import get_predict_input, get_predict_response
@@ -22,6 +23,8 @@ from kserve.utils.utils import get_predict_input, get_predict_response
 EXTENSIONS = (".joblib", ".pkl", ".pickle")
 PREDICT_PROBA = "PREDICT_PROBA"
 """Set to `true`, answers are probabilities for each class; the name is KServe's own."""
+HISTORY_URL = "HISTORY_URL"
+"""Set, each request asks this address first, as a model does whose features are kept elsewhere."""
 LISTEN_ON = "127.0.0.1"
 
 
@@ -37,6 +40,8 @@ class SklearnModel(Model):  # type: ignore[misc]  # KServe ships no types
         super().__init__(name)
         self.directory = directory
         self.estimator: Any = None
+        self.history_url = os.environ.get(HISTORY_URL, "")
+        self.session: aiohttp.ClientSession | None = None
 
     def load(self) -> bool:
         """Read the one model file of the directory; raise NoModelError saying what is wrong."""
@@ -57,8 +62,11 @@ class SklearnModel(Model):  # type: ignore[misc]  # KServe ships no types
         """
         Predict one value for each instance; a null in an instance reaches the model as NaN.
 
-        What the estimator raises is answered by KServe's server as HTTP 500 with its text.
+        What the estimator raises is answered by KServe's server as HTTP 500 with its text, and so
+        is a history that cannot be had.
         """
+        if self.history_url:
+            await self._ask_for_history()
         instances = get_predict_input(payload)
         if getattr(self.estimator, "waits", False):
             answer = await asyncio.to_thread(self._answer, instances)
@@ -66,6 +74,12 @@ class SklearnModel(Model):  # type: ignore[misc]  # KServe ships no types
             # One after the other, as KServe's own server of scikit-learn models does.
             answer = self._answer(instances)
         return get_predict_response(payload, answer, self.name)
+
+    async def _ask_for_history(self) -> None:
+        if self.session is None:  # it belongs to the loop that serves
+            self.session = aiohttp.ClientSession(trust_env=True, raise_for_status=True)
+        async with self.session.get(self.history_url) as response:
+            await response.read()
 
     def _answer(self, instances: Any) -> Any:
         wants_probability = os.environ.get(PREDICT_PROBA, "false").lower() == "true"
