@@ -20,6 +20,7 @@ VERBS = (
     ("slo", "take over objectives from OpenSLO, and print rules for them"),
     ("crds", "print the CustomResourceDefinitions"),
     ("operator", "run the operator"),
+    ("collector", "count inputs and predictions of models for drift"),
     ("version", "print the version"),
 )
 """Each verb is the name of its module in this package, with the line that `--help` shows."""

@@ -1,0 +1,36 @@
+"""`headgate collector`: count what models are asked and answer, until SIGTERM or SIGINT."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+
+from headgate.cli import exits
+from headgate.collector import settings
+from headgate.collector.service import serve
+from headgate.runtime import logs
+
+log = logging.getLogger("headgate.collector")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add one flag for each setting."""
+    settings.add_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the collector; what ends it early is told in the log, and in one exit code."""
+    try:
+        chosen = settings.read(vars(args), os.environ)
+        logs.configure(chosen.log_level, "json")
+        asyncio.run(serve(chosen))
+    except settings.SettingError as error:
+        print(f"headgate collector: {error}", file=sys.stderr)
+        return exits.USAGE
+    except OSError as error:
+        log.critical("cannot serve: %s", error)
+        return exits.FAILED
+    return exits.OK
