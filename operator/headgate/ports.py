@@ -13,6 +13,8 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from headgate.core.counters import Point, Series
+from headgate.core.slo.budget import WindowCounts
+from headgate.core.slo.level import ServiceLevel
 
 Manifest = Mapping[str, Any]
 
@@ -169,7 +171,7 @@ class Selector:
 class SignalSource:
     """What one signal reads: a signal of a pack that we ship, or series of a person's own.
 
-    Exactly one of `pack_signal`, `bad` with `total`, `histogram` and `categories` says which.
+    Exactly one of `pack_signal`, `total` with a part of it, `histogram`, `categories` says which.
     Matchers on the label of the arm, on labels of `scope` and on those that the platform sets for
     all series are ours: what a person says of these labels is dropped. Raises ValueError naming
     the field that is wrong.
@@ -181,7 +183,9 @@ class SignalSource:
     """The pack that has `pack_signal`; None is the one chosen for the installation."""
     pack_signal: str | None = None
     bad: Selector | None = None
+    good: Selector | None = None
     total: Selector | None = None
+    """All of them, beside the bad or the good ones."""
     histogram: Selector | None = None
     """A classic histogram, by the name of its `_bucket` series."""
     categories: Selector | None = None
@@ -219,11 +223,12 @@ class SignalSource:
             check_template("scope", template)
 
     def _check_kind(self) -> None:
-        if (self.bad is None) != (self.total is None):
-            raise ValueError("bad and total: wanted both or none")
+        parts = (self.bad is not None) + (self.good is not None)
+        if parts > 1 or bool(parts) != (self.total is not None):
+            raise ValueError("total: wanted with one of bad and good, and only there")
         kinds = (self.pack_signal, self.total, self.histogram, self.categories)
         if sum(kind is not None for kind in kinds) != 1:
-            raise ValueError("wanted one of pack_signal, bad and total, histogram, categories")
+            raise ValueError("wanted one of pack_signal, total, histogram, categories")
         if self.pack is not None and self.pack_signal is None:
             raise ValueError("pack_signal: wanted the name of one of the pack's signals")
         if (self.categories is None) != (not self.category_label):
@@ -347,6 +352,43 @@ class Metrics(Protocol):
 
         For `…_bucket`, `…_count` and `…_sum` it is the type of the histogram or summary they
         belong to. None if the source has never heard of it. Answers may be minutes old.
+        """
+
+    def queries(self, arms: Arms, sources: Sequence[SignalSource]) -> Mapping[str, str]:
+        """What is asked for each source, by its name, for people to ask it themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """Whose requests: all backends of the route of one deployment, whichever revision served.
+
+    With `position` or `hash`, whichever the pack names arms by, those of one backend only: to see
+    whether it is stable that burns. A position may have been another revision's some hours ago.
+    """
+
+    namespace: str
+    route: str
+    deployment: str = ""
+    position: int | None = None
+    hash: str | None = None
+
+
+class Budgets(Protocol):
+    """The counts that error budgets are made of."""
+
+    async def read(
+        self,
+        service: Service,
+        objectives: Sequence[ServiceLevel],
+        now: datetime,
+        longest: timedelta | None = None,
+    ) -> Mapping[str, Sequence[WindowCounts]]:
+        """Read the counts of each objective by its name, over its own window and shorter ones.
+
+        Windows above `longest` are left out.
+
+        They may be some minutes old, and say how much of a window they cover. Raises
+        MetricsUnavailable, and ThresholdIsNoEdge where nothing is counted at a latency's threshold.
         """
 
 

@@ -18,7 +18,7 @@ from tests.adapters.servers import serving
 from headgate.adapters.packs import ArmLabel, load_pack
 from headgate.adapters.prometheus_budget import PrometheusBudgets
 from headgate.adapters.prometheus_http import PrometheusSettings
-from headgate.adapters.prometheus_selectors import Service, route_pattern, spellings
+from headgate.adapters.prometheus_selectors import route_pattern, spellings
 from headgate.core.slo.budget import WINDOWS, WindowCounts
 from headgate.core.slo.level import (
     Errors,
@@ -28,7 +28,7 @@ from headgate.core.slo.level import (
     ServiceLevel,
     ThresholdIsNoEdge,
 )
-from headgate.ports import MetricsUnavailable
+from headgate.ports import MetricsUnavailable, Service
 
 NOW = datetime(2026, 11, 25, 4, 30, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)

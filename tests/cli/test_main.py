@@ -101,7 +101,8 @@ def test_wrong_usage_is_exit_code_2(words: tuple[str, ...]) -> None:
         pytest.param(
             ("--metric-pack", "none"),
             {},
-            "metrics: no metric pack 'none'; there are: envoy-gateway",
+            "metrics: no metric pack 'none'; there are: envoy-gateway, "
+            "headgate-collector, istio, knative, knative-opencensus, kserve, vllm",
             id="an unknown metric pack",
         ),
     ],

@@ -390,7 +390,7 @@ async def test_json_has_the_documented_shape() -> None:
         *("conditions", "record", "wait"),
     }
     assert view["wait"] == {"leftSeconds": 16.0, "exact": False}
-    assert view["phaseSince"] == "2026-01-05T12:01:04Z"
+    assert view["phaseSince"] == "2026-01-05T12:01:12Z"
     assert view["revisions"][1] == {
         "name": "fraud-0b322b52",
         "version": "2",

@@ -15,6 +15,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from headgate.core.counters import Arm, Point, Series
+from headgate.core.slo.budget import WindowCounts
+from headgate.core.slo.level import ServiceLevel
 from headgate.ports import (
     DEPLOYMENT,
     EVENT,
@@ -33,6 +35,7 @@ from headgate.ports import (
     MetricsUnavailable,
     Probe,
     Refused,
+    Service,
     SignalSource,
     UnitSeries,
 )
@@ -432,6 +435,10 @@ class MemoryMetrics:
         """Answer that all is as it should be."""
         return "histogram" if metric.endswith("_bucket") else "counter"
 
+    def queries(self, arms: Arms, sources: Sequence[SignalSource]) -> dict[str, str]:
+        """Name each source."""
+        return {source.name: f"memory{{signal={source.name!r}}}" for source in sources}
+
     def _series(
         self, arm: Arm, key: tuple[str, str, int], since: datetime, now: datetime
     ) -> list[Series]:
@@ -452,6 +459,22 @@ class MemoryMetrics:
             )
             for outcome, values in points.items()
         ]
+
+
+@dataclass
+class MemoryBudgets:
+    """What was counted over long windows, by the objective's name; nothing unless told."""
+
+    counts: dict[str, Sequence[WindowCounts]] = field(default_factory=dict)
+    up: bool = True
+
+    async def read(
+        self, service: Service, objectives: Sequence[ServiceLevel], now: datetime
+    ) -> dict[str, Sequence[WindowCounts]]:
+        """Answer with what was put in."""
+        if not self.up:
+            raise MetricsUnavailable("prometheus did not answer: budgets")
+        return {o.name: self.counts.get(o.name, ()) for o in objectives}
 
 
 @dataclass
@@ -476,6 +499,7 @@ class Story:
         self.cluster = MemoryCluster(self.clock)
         self.platform = Platform(self.cluster, self.clock)
         self.metrics = MemoryMetrics(self.platform, self.clock)
+        self.budgets = MemoryBudgets()
         self.prober = MemoryProber(self.platform)
         # Controllers settle between passes, so waiting within one would wait for ever.
         self.options = Options(**{"verify_within": timedelta(0), **options})
@@ -495,7 +519,9 @@ class Story:
     @property
     def world(self) -> World:
         """The world as a fresh operator process would see it."""
-        return World(self.cluster, self.metrics, self.prober, self.clock, self.options)
+        return World(
+            self.cluster, self.metrics, self.budgets, self.prober, self.clock, self.options
+        )
 
     def commit(self, version: str, **changes: Any) -> None:
         """Let Git bring this version; the same version again is a re-sync."""

@@ -43,6 +43,7 @@ class Workload:
     name: str
     hash: str
     template: Mapping[str, Any]
+    logger_url: str = ""
 
 
 def own_labels(deployment: str) -> dict[str, str]:
@@ -94,8 +95,17 @@ def render_inference_service(workload: Workload, owner: Manifest, stopped: bool)
             "annotations": annotations,
             "ownerReferences": [owner_reference(owner)],
         },
-        "spec": _with_public_name(workload.template["spec"], workload.deployment),
+        "spec": _with_logger(
+            _with_public_name(workload.template["spec"], workload.deployment), workload.logger_url
+        ),
     }
+
+
+def _with_logger(spec: dict[str, Any], url: str) -> dict[str, Any]:
+    predictor = spec["predictor"]
+    if not url or "logger" in predictor:
+        return spec
+    return {**spec, "predictor": {**predictor, "logger": {"mode": "all", "url": url}}}
 
 
 def is_stopped(inference_service: Manifest) -> bool:

@@ -11,7 +11,7 @@ import asyncio
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from headgate.adapters.packs import Pack
 from headgate.adapters.prometheus_answer import RawSeries, parse_answer, parse_matrix
@@ -100,6 +100,18 @@ class Prometheus:
             return await self._types.type_of(metric, now)
         except MetricsUnavailable as error:
             raise MetricsUnavailable(f"Prometheus {self._settings.url}: {error}") from error
+
+    def queries(self, arms: Arms, sources: Sequence[SignalSource]) -> Mapping[str, str]:
+        """What is asked for each source, by its name, without a time: see Metrics."""
+        told: dict[str, str] = {}
+        for source in sources:
+            resolved = resolve(source, self._pack)
+            names, reads = resolved.arm.names(arms), resolved.signal.reads
+            period = Period(datetime.fromtimestamp(0, UTC), 1)
+            asked = wanted(resolved, reads, names, arms, period, self._settings.matchers)
+            selectors = (one.question.query.rpartition("[")[0] for one in asked)
+            told[source.name] = " and ".join(selectors)
+        return told
 
     async def _series(
         self, arms: Arms, sources: Sequence[SignalSource], period: Period

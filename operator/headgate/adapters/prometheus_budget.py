@@ -23,12 +23,15 @@ from decimal import Decimal, InvalidOperation
 from typing import TypeVar
 
 from headgate.adapters.packs import Pack
-from headgate.adapters.prometheus import RawSeries, parse_answer, parse_matrix, quote
+from headgate.adapters.prometheus_answer import RawSeries, parse_answer, parse_matrix
 from headgate.adapters.prometheus_http import PrometheusHTTP, PrometheusSettings
+from headgate.adapters.prometheus_query import quote
 from headgate.adapters.prometheus_selectors import (
-    Service,
+    errors_of,
+    latency_of,
     matching,
     one_of,
+    one_of_classes,
     route_pattern,
     spellings,
 )
@@ -43,7 +46,7 @@ from headgate.core.slo.ticks import (
     count_ticks,
     window_counts,
 )
-from headgate.ports import MetricsUnavailable
+from headgate.ports import MetricsUnavailable, Service
 
 _T = TypeVar("_T")
 _AT_ONCE = 4
@@ -81,7 +84,7 @@ class PrometheusBudgets:
 
     def __init__(self, settings: PrometheusSettings, pack: Pack) -> None:
         self._settings = settings
-        self._pack = pack
+        self._pack, self._errors, self._latency = pack, errors_of(pack), latency_of(pack)
         self._http = PrometheusHTTP(settings)
         self._places = asyncio.Semaphore(_AT_ONCE)
         self._kept: dict[_Key, _Read] = {}
@@ -147,15 +150,15 @@ class PrometheusBudgets:
             case Latency():
                 counters = await self._read_latency(service, counts, objective, table, now)
             case Own():
-                counters = await self._read_own(counts, table, now)
+                counters = await self._read_own(service, counts, table, now)
         ticks = await asyncio.to_thread(count_ticks, counters, table.step)
         return _Read(ticks, now, now + table.kept)
 
     async def _read_errors(
         self, service: Service, table: _Table, now: datetime
     ) -> Sequence[Counter]:
-        source = self._pack.errors
-        matchers = self._of_route(service) | {source.label: one_of(sorted(source.outcomes))}
+        source = self._errors
+        matchers = self._of_route(service) | {source.label: one_of_classes(sorted(source.outcomes))}
 
         def place(raw: bytes) -> Sequence[Counter]:
             return self._place(service, parse_matrix(raw), source.label, source.outcome)
@@ -166,7 +169,7 @@ class PrometheusBudgets:
         self, service: Service, wanted: Latency, objective: str, table: _Table, now: datetime
     ) -> Sequence[Counter]:
         """Read the bucket at the threshold and the one of all; nothing if there is no histogram."""
-        source = self._pack.latency
+        source = self._latency
         edges = await self._edges_of(service, now)
         if not any(edge.is_finite() for edge in edges):
             return ()
@@ -182,18 +185,22 @@ class PrometheusBudgets:
 
         return await self._range(source.metric, matchers, table, now, place)
 
-    async def _read_own(self, wanted: Own, table: _Table, now: datetime) -> Sequence[Counter]:
+    async def _read_own(
+        self, service: Service, wanted: Own, table: _Table, now: datetime
+    ) -> Sequence[Counter]:
         """Read the user's own series, which are theirs alone: no route is added to them."""
         part, outcome = (wanted.good, GOOD) if wanted.good else (wanted.bad, BAD)
+        # Whatever a person's matchers say: what is counted is their own namespace's.
+        tenant = {"namespace": f"={quote(service.namespace)}"}
         selectors = [(wanted.total, TOTAL), *([(part, outcome)] if part else [])]
         answers = await asyncio.gather(
             *(
-                self._range(each.metric, matching(each), table, now, parse_matrix)
+                self._range(each.metric, matching(each) | tenant, table, now, parse_matrix)
                 for each, _ in selectors
             )
         )
         return [
-            Counter(_instance(_INSTANCE, raw.labels), outcome, raw.points)
+            Counter(_instance(_INSTANCE, raw.labels), outcome, raw.points())
             for (_, outcome), found in zip(selectors, answers, strict=True)
             for raw in found
         ]
@@ -202,7 +209,7 @@ class PrometheusBudgets:
         """List the bucket bounds there are, in seconds, with the ways to write each."""
         if service in self._edges:
             return self._edges[service][0]
-        source = self._pack.latency
+        source = self._latency
         selector = self._render(source.metric, self._of_route(service))
         query = f"count by ({source.label}) ({selector})"
         form = {"query": query, "time": f"{now.timestamp():.3f}"}
@@ -276,7 +283,7 @@ class PrometheusBudgets:
             if not arms.fullmatch(arm) or what is None:
                 continue
             place = (arm, _instance(self._pack.instance, raw.labels), min(spellings(key)))
-            points = placed.get(place, (what, ()))[1] + raw.points
+            points = placed.get(place, (what, ()))[1] + raw.points()
             placed[place] = what, tuple(sorted(points, key=lambda point: point.at))
             if len({point.at for point in points}) < len(points):
                 raise MetricsUnavailable(f"one counter is there twice: {dict(raw.labels)}")

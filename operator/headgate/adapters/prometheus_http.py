@@ -45,7 +45,7 @@ class PrometheusSettings:
     the last sample before `since` is there to start from."""
     longest_window: timedelta = timedelta(hours=1)
     """Most history one read asks for; what is older is not counted."""
-    gather: timedelta = timedelta(milliseconds=10)
+    gather: timedelta = timedelta(milliseconds=50)
     """How long a question waits for others to be asked with it, in one query."""
     largest_answer: int = 16 * 1024 * 1024
     """Bytes of one answer, unpacked."""

@@ -7,32 +7,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
-from headgate.adapters.packs import Pack
-from headgate.adapters.prometheus import quote
+from headgate.adapters.packs import Errors, Latency, Pack
+from headgate.adapters.prometheus_query import quote
 from headgate.core.slo.level import Selector
+from headgate.ports import Service
 
 _REGEX_SPECIAL = re.compile(r"[\\.+*?()|\[\]{}^$]")
 # Stand for "any position" and "any hash" until the rest of an arm's label is escaped; neither is
 # possible in a Kubernetes name.
 _POSITION, _HASH = "\ue000", "\ue001"
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """Whose requests: all backends of the route of one deployment, whichever revision served.
-
-    With `position` or `hash`, whichever the pack names arms by, those of one backend only: to see
-    whether it is stable that burns. A position may have been another revision's some hours ago.
-    """
-
-    namespace: str
-    route: str
-    deployment: str = ""
-    position: int | None = None
-    hash: str | None = None
 
 
 def escape(text: str) -> str:
@@ -43,6 +28,29 @@ def escape(text: str) -> str:
 def one_of(values: Sequence[str]) -> str:
     """Return the rest of a matcher that takes any of these values, as text."""
     return f"=~{quote('|'.join(map(escape, values)))}"
+
+
+_CLASS = re.compile(r"[0-9]xx")
+
+
+def one_of_classes(values: Sequence[str]) -> str:
+    """As `one_of`, where `5xx` stands for every number of three digits that begins with 5."""
+    patterns = (f"{v[0]}[0-9][0-9]" if _CLASS.fullmatch(v) else escape(v) for v in values)
+    return f"=~{quote('|'.join(patterns))}"
+
+
+def errors_of(pack: Pack) -> Errors:
+    """Return the pack's counter of answers by class; raises ValueError if it has none."""
+    if pack.errors is None:
+        raise ValueError(f"pack {pack.name} counts no errors of a service")
+    return pack.errors
+
+
+def latency_of(pack: Pack) -> Latency:
+    """Return the pack's histogram of response times; raises ValueError if it has none."""
+    if pack.latency is None:
+        raise ValueError(f"pack {pack.name} counts no latency of a service")
+    return pack.latency
 
 
 def route_pattern(pack: Pack, service: Service) -> str:

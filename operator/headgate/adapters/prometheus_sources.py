@@ -27,7 +27,7 @@ from headgate.adapters.packs import (
 from headgate.adapters.packs.model import Measure
 from headgate.adapters.prometheus_answer import RawSeries
 from headgate.adapters.prometheus_query import Question, quote
-from headgate.core.counters import BAD, Arm, Series
+from headgate.core.counters import BAD, GOOD, Arm, Series
 from headgate.ports import (
     Arms,
     MetricsUnavailable,
@@ -94,9 +94,10 @@ def _resolve_own(source: SignalSource) -> Resolved:
         return Read(measure, {**source.matchers, **selector.matchers})
 
     kind, reads = Kind.RATIO, tuple[Read, ...]()
-    if source.bad and source.total:
-        bad, total = source.bad, source.total
-        reads = (read(bad, Whole(bad.metric, BAD)), read(total, Whole(total.metric, TOTAL)))
+    part = source.bad or source.good
+    if part and source.total:
+        outcome, total = BAD if source.bad else GOOD, source.total
+        reads = (read(part, Whole(part.metric, outcome)), read(total, Whole(total.metric, TOTAL)))
     elif source.histogram:
         measure = Latency(source.histogram.metric, "le", source.unit, signed=True)
         kind, reads = Kind.HISTOGRAM, (read(source.histogram, measure),)

@@ -11,7 +11,7 @@ import warnings
 from datetime import datetime
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -173,7 +173,7 @@ def _draw_time(axes: Axes, shown: Picture) -> None:
     axes.set_xlabel(f"time since {shown.begin:%Y-%m-%d %H:%M:%S} UTC  ·  {shown.caption}")
 
 
-def _legend(axes: Axes, place: str, columns: int) -> None:
+def _legend(axes: Axes, place: Literal["upper left", "best"], columns: int) -> None:
     if axes.get_legend_handles_labels()[0]:
         legend = axes.legend(loc=place, ncols=columns, fontsize=8, framealpha=0.85)
         legend.get_frame().set_linewidth(0)

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from headgate.adapters.prometheus_selectors import Service
 from headgate.api.quantities import Duration, Percentage
 from headgate.core.slo.gate import in_words
 from headgate.core.slo.level import Errors, Latency, Own, Selector, ServiceLevel
 from headgate.core.wording import plain
+from headgate.ports import Service
 
 LEAST, MOST = Decimal(50), Decimal("99.999")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")

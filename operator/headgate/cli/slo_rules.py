@@ -24,11 +24,13 @@ from typing import Any
 
 from headgate import __version__
 from headgate.adapters.packs import Pack
-from headgate.adapters.prometheus import quote
+from headgate.adapters.prometheus_query import quote
 from headgate.adapters.prometheus_selectors import (
-    Service,
+    errors_of,
+    latency_of,
     matching,
     one_of,
+    one_of_classes,
     route_pattern,
     spellings,
 )
@@ -37,6 +39,7 @@ from headgate.core.counters import BAD
 from headgate.core.slo.budget import WINDOWS, Pair, Severity, pairs_of
 from headgate.core.slo.gate import in_words
 from headgate.core.slo.level import Errors, Latency, Own, Selector, ServiceLevel
+from headgate.ports import Service
 
 Rule = dict[str, Any]
 
@@ -74,16 +77,18 @@ def counters_of(level: ServiceLevel, service: Service, pack: Pack) -> Counters:
     route = f"{pack.arm.label}=~{quote(route_pattern(pack, service))}"
     match level.counts:
         case Errors():
-            source = pack.errors
+            source = errors_of(pack)
             bad = sorted(key for key, outcome in source.outcomes.items() if outcome == BAD)
-            of_class = [f"{source.label}{one_of(keys)}" for keys in (bad, sorted(source.outcomes))]
+            of_class = [
+                f"{source.label}{one_of_classes(keys)}" for keys in (bad, sorted(source.outcomes))
+            ]
             failed, all_ = (Written(source.metric, (route, each)) for each in of_class)
             return Counters(all_, bad=failed)
         case Latency(threshold):
             bound = _bound(threshold, pack)
-            le = f"{pack.latency.label}{one_of(sorted(spellings(bound)))}"
-            every = f'{pack.latency.label}="+Inf"'
-            metric = pack.latency.metric
+            le = f"{latency_of(pack).label}{one_of(sorted(spellings(bound)))}"
+            every = f'{latency_of(pack).label}="+Inf"'
+            metric = latency_of(pack).metric
             return Counters(Written(metric, (route, every)), good=Written(metric, (route, le)))
         case Own() as own:
             return Counters(
@@ -95,7 +100,7 @@ def counters_of(level: ServiceLevel, service: Service, pack: Pack) -> Counters:
 
 def _bound(threshold: timedelta, pack: Pack) -> str:
     seconds = Decimal(threshold // timedelta(microseconds=1)) / 1_000_000
-    return f"{(seconds / pack.latency.seconds_per_unit).normalize():f}"
+    return f"{(seconds / latency_of(pack).seconds_per_unit).normalize():f}"
 
 
 def _own(selector: Selector) -> Written:
@@ -242,8 +247,8 @@ def _indicator(level: ServiceLevel, service: Service, pack: Pack) -> dict[str, A
         return _pyrra_pair("ratio", "errors", str(counters.bad), str(counters.total))
     match level.counts:
         case Latency(threshold):
-            metric, route = pack.latency.metric, counters.total.matchers[0]
-            label, bound = pack.latency.label, _bound(threshold, pack)
+            metric, route = latency_of(pack).metric, counters.total.matchers[0]
+            label, bound = latency_of(pack).label, _bound(threshold, pack)
             success = Written(metric, (route, f"{label}={quote(bound)}"))
             total = Written(f"{metric.removesuffix('_bucket')}_count", (route,))
             return _pyrra_pair("latency", "success", str(success), str(total))

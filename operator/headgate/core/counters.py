@@ -24,12 +24,13 @@ class Arm(StrEnum):
 class Kind(StrEnum):
     """What the counters of a signal count.
 
-    Good and bad ones; bad ones and all of them, which says nothing without the latter; sizes up to
-    bounds; or classes by name.
+    Good and bad ones; bad ones of all, or good ones of all, which say nothing without all; sizes up
+    to bounds; or classes by name.
     """
 
     RATIO = "ratio"
     SHARE = "share"
+    YIELD = "yield"
     HISTOGRAM = "histogram"
     CATEGORIES = "categories"
 
@@ -241,7 +242,10 @@ def _block(
             case Kind.RATIO:
                 counts[signal] = _good_and_bad(arms)
             case Kind.SHARE:
-                counts[signal] = _shares(arms)
+                counts[signal] = _parts(arms, BAD)
+            case Kind.YIELD:
+                good = _parts(arms, GOOD)
+                counts[signal] = {arm: found[::-1] for arm, found in good.items()}
             case Kind.HISTOGRAM:
                 counts[signal], edges[signal] = _histograms(arms)
             case Kind.CATEGORIES:
@@ -264,13 +268,18 @@ def _good_and_bad(arms: _Deltas) -> Mapping[Arm, tuple[int, ...]]:
     }
 
 
-def _shares(arms: _Deltas) -> Mapping[Arm, tuple[int, ...]]:
-    """Good and bad of each arm whose total is known and not exceeded."""
+def _parts(arms: _Deltas, outcome: str) -> Mapping[Arm, tuple[int, ...]]:
+    """The rest and the part with this outcome, of each arm whose total is known and not exceeded.
+
+    Bad ones that nobody counted yet are none. Good ones that nobody counted are a name that is
+    wrong more often than a service without a single good answer: no data.
+    """
     found: dict[Arm, tuple[int, ...]] = {}
     for arm, by_outcome in arms.items():
-        bad, total = sum(by_outcome.get(BAD, ())), sum(by_outcome.get(TOTAL, (-1,)))
-        if 0 <= bad <= total:
-            found[arm] = (total - bad, bad)
+        known = TOTAL in by_outcome and (outcome == BAD or outcome in by_outcome)
+        part, total = sum(by_outcome.get(outcome, ())), sum(by_outcome.get(TOTAL, ()))
+        if known and part <= total:
+            found[arm] = (total - part, part)
     return found
 
 

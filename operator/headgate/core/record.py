@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,6 +17,7 @@ from headgate.core.lifecycle import Outcome, Reason, State
 from headgate.core.memory import render_moment
 from headgate.core.revision import record_digest
 from headgate.core.rollout import Decision
+from headgate.core.stats.interval import difference_interval
 from headgate.core.wording import plain
 
 MAX_STEPS = 64
@@ -25,12 +27,27 @@ _LARGEST_LOG = 300.0
 """Evidence is reported up to e^300: beyond that it says nothing more to anybody."""
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a look found: the evidence, the verdict, and what that was made from besides.
+
+    `queries` say by the name of a signal what was asked for it. Without an analysis there was
+    nothing to judge.
+    """
+
+    evidence: Evidence | None = None
+    analysis: Analysis | None = None
+    control: bool = False
+    weights: tuple[int, ...] = ()
+    stale_after: timedelta = timedelta(0)
+    queries: Mapping[str, str] = field(default_factory=dict)
+
+
 def render_record(
     spec: Mapping[str, Any],
     status: Mapping[str, Any],
     decision: Decision,
-    evidence: Evidence | None,
-    analysis: Analysis | None,
+    judged: Judged,
     route_generation: int,
     now: datetime,
     checkpoint_every: timedelta,
@@ -42,6 +59,7 @@ def render_record(
     """
     if status.get("finishedAt"):
         return dict(status)
+    evidence, analysis = judged.evidence, judged.analysis
     due = decision.transition is not None or _is_due(status, evidence, now, checkpoint_every)
     if not due:
         return dict(status)
@@ -63,8 +81,8 @@ def render_record(
         if evidence.first_canary_request_at is not None:
             record["firstRequestAt"] = render_moment(evidence.first_canary_request_at)
     if analysis is not None:
-        record["signals"] = [_signal(r) for r in analysis.reports]
-        record["decision"] = _decision(analysis, weight, now)
+        record["signals"] = [_signal(r, judged.queries) for r in analysis.reports]
+        record["decision"] = {**_decision(analysis, weight, now), "inputs": _inputs(judged)}
     return _finished(spec, record, now) if decision.finished is not None else record
 
 
@@ -113,7 +131,22 @@ def _step(decision: Decision, weight: int, now: datetime) -> dict[str, Any]:
     }
 
 
-def _signal(report: SignalReport) -> dict[str, Any]:
+def _inputs(judged: Judged) -> dict[str, Any]:
+    rendered: dict[str, Any] = {
+        "control": judged.control,
+        "staleAfterSeconds": _number(judged.stale_after.total_seconds()),
+    }
+    if judged.weights:
+        rendered["nextWeight"] = judged.weights[0]
+    if len(judged.weights) > 1:
+        rendered["ramp"] = list(judged.weights)
+    return rendered
+
+
+_INTERVAL_ALPHA = 0.05
+
+
+def _signal(report: SignalReport, queries: Mapping[str, str]) -> dict[str, Any]:
     rendered: dict[str, Any] = {
         "name": report.name,
         "canary": {"requests": report.canary_requests, "bad": report.canary_bad},
@@ -124,8 +157,23 @@ def _signal(report: SignalReport) -> dict[str, Any]:
     }
     if report.difference_points is not None:
         rendered["differencePoints"] = _number(report.difference_points)
+        within = difference_interval(
+            report.canary_bad,
+            report.canary_requests,
+            report.stable_bad,
+            report.stable_requests,
+            _INTERVAL_ALPHA,
+        )
+        rendered["lowestPoints"] = _number(100.0 * within.low)
+        rendered["highestPoints"] = _number(100.0 * within.high)
     if report.requests_needed is not None:
         rendered["requestsNeeded"] = report.requests_needed
+    if report.design_effect > 1.0:
+        rendered["designEffect"] = _number(report.design_effect)
+    if report.placebo_runs:
+        rendered["placeboRuns"] = report.placebo_runs
+    if report.name in queries:
+        rendered["query"] = plain(queries[report.name])
     return rendered
 
 

@@ -94,6 +94,7 @@ def revision_hash(
     config_maps: Mapping[str, str],
     secrets: Mapping[str, str],
     runtime_hash: str | None,
+    profile: str | None = None,
 ) -> str:
     """
     Hash everything that decides what a revision serves.
@@ -105,6 +106,7 @@ def revision_hash(
         config_maps: content_hash by name of each ConfigMap that the template names.
         secrets: The same for those Secrets that the operator may read.
         runtime_hash: content_hash of the runtime's spec; None if the template names none.
+        profile: Digest of the training data's profile; None, and no part of the hash, without one.
 
     Returns:
         Eight hexadecimal digits.
@@ -113,8 +115,10 @@ def revision_hash(
         ValueError: See canonical_json.
     """
     metadata = template.get("metadata") or {}
+    drift = {} if profile is None else {"profile": profile}
     return content_hash(
         {
+            **drift,
             "labels": metadata.get("labels") or {},
             "annotations": metadata.get("annotations") or {},
             "spec": template["spec"],

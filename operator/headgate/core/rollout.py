@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from headgate.core import rules
 from headgate.core.lifecycle import (
@@ -307,6 +307,17 @@ def _running(state: State) -> frozenset[str]:
     return frozenset(r.hash for r in (state.stable, state.canary) if r is not None)
 
 
+def _next_look(s: Situation) -> timedelta:
+    """Look at multiples of the interval, so that all rollouts' questions go out as one.
+
+    What would come at once is left out: two looks closer than half an interval see one scrape.
+    """
+    interval = s.plan.interval
+    left = interval - (s.now - _EPOCH) % interval
+    return left if left >= interval / 2 else left + interval
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _READINESS_POLL = timedelta(seconds=2)
 _UNVERIFIED_POLL = timedelta(seconds=1)
 
@@ -318,7 +329,7 @@ def _again_in(s: Situation) -> timedelta | None:
         case Phase.DEGRADED if s.state.canary is not None:
             return _READINESS_POLL
         case Phase.PROGRESSING | Phase.PAUSED | Phase.BAKING:
-            return s.plan.interval if s.verified else _UNVERIFIED_POLL
+            return _next_look(s) if s.verified else _UNVERIFIED_POLL
         case Phase.STABLE:
             return s.plan.watch
     return None

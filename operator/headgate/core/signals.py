@@ -81,7 +81,7 @@ class Signal:
     @property
     def is_ratio(self) -> bool:
         """Whether it counts good and bad ones."""
-        return self.kind in (Kind.RATIO, Kind.SHARE)
+        return self.kind in (Kind.RATIO, Kind.SHARE, Kind.YIELD)
 
     @property
     def is_proven(self) -> bool:

@@ -23,6 +23,7 @@ class Reason(StrEnum):
     STABLE_IN_INCIDENT = "StableInIncident"  # both arms break an objective: rolling back is no cure
     SIGNAL_WORSE = "SignalWorse"  # a signal of the spec is worse than stable's
     DISTRIBUTION_DIFFERS = "DistributionDiffers"  # predictions, or another signal, are not stable's
+    INPUTS_DRIFTED = "InputsDrifted"  # the canary's inputs are not what the model was trained on
     BUDGET_SPENT = "BudgetSpent"  # the canary alone has spent its part of an error budget
     FROZEN = "Frozen"  # a signal that may not roll back has seen harm
     SIGNAL_MISSING = "SignalMissing"  # what a signal or an objective is measured by is not there

@@ -21,7 +21,9 @@ from headgate.adapters.gateway import (
 )
 from headgate.adapters.kserve import MANAGED_BY, MANAGED_BY_LABEL, is_controlled_by, runtime_of
 from headgate.api.model_deployment import ModelDeployment
+from headgate.api.model_rollout import Policy
 from headgate.core.conditions import Objection
+from headgate.core.drift.profile import digest as digest_of
 from headgate.core.lifecycle import Revision
 from headgate.core.revision import (
     References,
@@ -41,7 +43,10 @@ from headgate.ports import (
     SERVING_RUNTIME,
     Kind,
     Manifest,
+    MetricsUnavailable,
 )
+from headgate.reconcile.profiles import ProfileUnusable, read_profile
+from headgate.reconcile.sources import own_source, signals_of
 from headgate.reconcile.world import World
 
 
@@ -89,12 +94,14 @@ async def resolve(deployment: ModelDeployment, world: World) -> Resolved:
         _contents(SECRET, tracked, named.optional_secrets, namespace, world),
     )
     digest = deployment.spec.model.digest
+    reference = await _reference(deployment, world)
     hash = revision_hash(
         template=template,
         digest=digest,
         config_maps=config_maps,
         secrets=secrets,
         runtime_hash=runtime["hash"] if runtime else None,
+        profile=reference["digest"] if reference else None,
     )
     name = revision_name(deployment.metadata.name, hash)
     spec: dict[str, Any] = {
@@ -109,8 +116,30 @@ async def resolve(deployment: ModelDeployment, world: World) -> Resolved:
     }
     if runtime:
         spec["runtime"] = runtime
+    if reference:
+        spec["drift"] = {"reference": reference}
     revision = Revision(name, hash, deployment.spec.model.version)
     return Resolved(revision, spec, untracked)
+
+
+async def _reference(deployment: ModelDeployment, world: World) -> dict[str, Any] | None:
+    """Read the training data's profile; its contents are part of the revision."""
+    drift = deployment.spec.drift
+    if drift is None:
+        return None
+    if not world.options.collector_url:
+        wanted = "an operator with --collector-url, as only the collector sees a model's data"
+        raise Objected(Objection("InvalidSpec", "spec.drift", wanted, "none"))
+    place = drift.reference.config_map
+    try:
+        profile = await read_profile(deployment.metadata.namespace, place, world)
+    except ProfileUnusable as error:
+        reason = "NotFound" if error.found == "none" else "InvalidSpec"
+        raise Objected(Objection(reason, error.field, error.wanted, error.found)) from error
+    if drift.predictions is not None and profile.predictions is None:
+        wanted = "a profile with predictions (headgate profile build --predictions COLUMN)"
+        raise Objected(Objection("InvalidSpec", "spec.drift.predictions", wanted, "none in it"))
+    return {"configMap": place.manifest(), "digest": digest_of(profile)}
 
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
@@ -164,6 +193,42 @@ async def _runtime(
 
 def _absent(field: str, wanted: str) -> Objection:
     return Objection("NotFound", field, wanted, "none")
+
+
+_COUNTED = ("counter", "histogram", "unknown", None)
+"""Types of metrics that are, or may be, raw counters."""
+
+
+async def check_signals(deployment: ModelDeployment, world: World) -> None:
+    """Raise Objected for a signal that no pack knows, or whose series are no raw counters.
+
+    A Prometheus that does not answer says nothing against a signal.
+    """
+    for index, signal in enumerate(deployment.spec.signals):
+        field = f"spec.signals[{index}]"
+        try:
+            source = own_source(signal)
+            if signal.pack is not None:
+                signals_of(Policy(signals=(signal,)), None)
+        except ValueError as error:
+            raise Objected(
+                Objection("InvalidSpec", field, "a signal there is", str(error))
+            ) from error
+        selectors = (source.bad, source.total, source.histogram, source.categories)
+        for metric in sorted({one.metric for one in selectors if one is not None}):
+            await _check_type(f"{field} ({metric})", metric, source.histogram is not None, world)
+
+
+async def _check_type(field: str, metric: str, buckets: bool, world: World) -> None:
+    try:
+        found = await world.metrics.type_of(metric, world.clock.now())
+    except MetricsUnavailable:
+        return
+    if metric.endswith("_count"):  # of a histogram or a summary: how many there were
+        return
+    if found not in _COUNTED or (found == "histogram" and not buckets):
+        wanted = "the buckets of a histogram" if buckets else "a raw counter"
+        raise Objected(Objection("InvalidSpec", field, wanted, f"a {found}"))
 
 
 async def check_gateway(deployment: ModelDeployment, world: World) -> None:

@@ -18,6 +18,7 @@ from headgate.adapters.kserve import (
     owner_reference,
     render_inference_service,
 )
+from headgate.core.lifecycle import Revision
 from headgate.core.memory import RouteMemory
 from headgate.core.rollout import Decision
 from headgate.ports import (
@@ -58,7 +59,7 @@ async def act(
     route = await ensure_route(seen, decision, world)
     if seen.resolved is not None and _is_wanted(seen.resolved, decision):
         await _ensure_revision(seen, seen.resolved, world)
-        decision, record = await ensure_record(seen, seen.resolved, decision, record, world)
+    decision, record = await ensure_record(seen, decision, record, world)
     await _ensure_running(seen, decision, world)
     draining = await _stop_others(seen, decision, route, world)
     return Acted(decision, route, record, draining)
@@ -96,7 +97,9 @@ async def _ensure_running(seen: Observation, decision: Decision, world: World) -
         if template is None or (service is not None and not is_stopped(service)):
             continue
         manifest = render_inference_service(
-            _workload(seen, revision.name, revision.hash, template), seen.owner, stopped=False
+            _workload(seen, revision.name, revision.hash, template, world),
+            seen.owner,
+            stopped=False,
         )
         if service is None:
             await world.cluster.create(manifest)
@@ -104,9 +107,14 @@ async def _ensure_running(seen: Observation, decision: Decision, world: World) -
             await world.cluster.apply(manifest)
 
 
-def _workload(seen: Observation, name: str, hash: str, template: Mapping[str, Any]) -> Workload:
+def _workload(
+    seen: Observation, name: str, hash: str, template: Mapping[str, Any], world: World
+) -> Workload:
     metadata = seen.owner["metadata"]
-    return Workload(metadata["name"], metadata["namespace"], name, hash, template)
+    deployment, namespace = metadata["name"], metadata["namespace"]
+    collector = world.options.collector_url if seen.is_watched(hash) else ""
+    url = f"{collector}/v1/{namespace}/{deployment}/{hash}" if collector else ""
+    return Workload(deployment, namespace, name, hash, template, url)
 
 
 async def _stop_others(
@@ -129,7 +137,7 @@ async def _stop_others(
         return True
     for hash, manifest in idle:
         name, template = manifest["metadata"]["name"], manifest["spec"]["template"]
-        workload = _workload(seen, name, hash, template)
+        workload = _workload(seen, name, hash, template, world)
         await world.cluster.apply(render_inference_service(workload, seen.owner, stopped=True))
     return False
 
@@ -148,7 +156,7 @@ async def forget_old(seen: Observation, decision: Decision, world: World) -> Non
         return
     metadata, keep = seen.owner["metadata"], seen.deployment.spec.history
     resting = [r for h, r in seen.children.revisions.items() if h not in decision.running]
-    for revision in _most_useful_first(resting)[keep:]:
+    for revision in _most_useful_first(resting, decision.state.last_proven)[keep:]:
         name = revision["metadata"]["name"]
         service = seen.children.services.get(name)
         if service is not None:
@@ -168,10 +176,11 @@ def _has_ended(record: Manifest) -> bool:
     return bool((record.get("status") or {}).get("finishedAt"))
 
 
-def _most_useful_first(revisions: list[Manifest]) -> list[Manifest]:
-    def rank(revision: Manifest) -> tuple[bool, str]:
+def _most_useful_first(revisions: list[Manifest], back_to: Revision | None) -> list[Manifest]:
+    def rank(revision: Manifest) -> tuple[bool, bool, str]:
+        wanted = back_to is not None and revision["spec"]["hash"] == back_to.hash
         proven = bool((revision.get("status") or {}).get("proven"))
-        return proven, str(revision["metadata"]["creationTimestamp"])
+        return wanted, proven, str(revision["metadata"]["creationTimestamp"])
 
     return sorted(revisions, key=rank, reverse=True)
 

@@ -6,19 +6,27 @@ Metrics that do not answer are data: no evidence either way.
 
 from __future__ import annotations
 
-from dataclasses import replace
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from math import log
 
 from headgate.api.model_rollout import Policy
-from headgate.core.analysis import Analysis, Inconclusive, judge
+from headgate.api.signals import OnInputs
+from headgate.core import noise
+from headgate.core.analysis import Analysis, Breach, Inconclusive, judge_ramp
 from headgate.core.analysis import Reason as Evidenced
-from headgate.core.counters import ERRORS, LATENCY
+from headgate.core.counters import ERRORS, TOTAL, Arm, Kind, Series, difference
+from headgate.core.drift.profile import Profile
+from headgate.core.drift.reference import Drift
 from headgate.core.evidence import (
     Evidence,
     begin,
     fold,
     rebase,
     with_baseline,
+    with_noise,
 )
 from headgate.core.lifecycle import (
     Phase,
@@ -28,19 +36,54 @@ from headgate.core.memory import (
     Memory,
     RouteMemory,
 )
-from headgate.core.rollout import next_weight
+from headgate.core.rollout import next_weights
+from headgate.core.slo.budget import Budget
+from headgate.core.slo.exposure import spending
+from headgate.core.slo.level import Errors
+from headgate.core.verdict import Verdict
 from headgate.ports import (
     Arms,
     Manifest,
     MetricsUnavailable,
     SignalSource,
+    UnitSeries,
 )
+from headgate.reconcile.guards import Guards
 from headgate.reconcile.policy import plan_of, settings_of
+from headgate.reconcile.sources import INPUT, sources_of
 from headgate.reconcile.world import Key, World
 
-_SOURCES = tuple(SignalSource(name, pack_signal=name) for name in (ERRORS, LATENCY))
 BASELINE = timedelta(minutes=10)
 """How far back stable's own history is read when a canary first gets weight."""
+
+NOISE_STEP = timedelta(minutes=1)
+"""How far apart the counts of stable's pods are that its noise is measured by."""
+
+_CORROBORATED = 50.0  # as for objectives: below it the comparison blames nobody for a budget
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What a verdict was made from besides the evidence."""
+
+    control: bool
+    weights: tuple[int, ...]
+    stale_after: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The evidence after a look, the verdict on it, and what that was made from.
+
+    `analysis` and `inputs` are None where there was nothing to judge. `arms` and `sources` say what
+    was read.
+    """
+
+    evidence: Evidence | None
+    analysis: Analysis | None = None
+    inputs: Inputs | None = None
+    arms: Arms | None = None
+    sources: tuple[SignalSource, ...] = ()
 
 
 async def judge_rollout(
@@ -49,55 +92,181 @@ async def judge_rollout(
     record: Manifest | None,
     policy: Policy,
     verified_at: datetime | None,
+    guards: Guards,
+    profile: Profile | None,
     world: World,
     now: datetime,
-) -> tuple[Evidence | None, Analysis | None]:
+) -> Judgement:
     """Read what was counted since the last checkpoint and judge it.
 
     `record` is the one in charge (None: nothing is), `verified_at` since when the route is in force
-    (None: it is not). The analysis is None where there is nothing to judge; the evidence is then
+    (None: it is not), `profile` the canary's reference. Without anything to judge the evidence is
     what was stored. Metrics that cannot be read are Inconclusive, never an exception.
     """
     state = memory.state
     evidence = stored_evidence(record)
     if state.phase not in (Phase.PROGRESSING, Phase.PAUSED, Phase.BAKING) or record is None:
-        return evidence, None
+        return Judgement(evidence)
     if verified_at is None or memory.route is None:
-        return evidence, None
-    arms = _arms(key, state, memory.route)
+        return Judgement(evidence)
+    arms = arms_of(key, state, memory.route)
     try:
         if evidence is None:
-            evidence = await _begin(arms, policy, memory.route, verified_at, world, now)
+            evidence = await _begin(arms, policy, profile, memory.route, verified_at, world, now)
         if evidence.since != verified_at:
             evidence = rebase(evidence, verified_at)
-        evidence = fold(evidence, await world.metrics.read(arms, _SOURCES, evidence.read_from, now))
+        sources = sources_of(policy, evidence.settings.signals)
+        read = await world.metrics.read(arms, sources, evidence.read_from, now)
+        evidence = fold(evidence, read)
     except MetricsUnavailable as error:
-        verdict = Inconclusive(Evidenced.METRICS_UNAVAILABLE, str(error), None)
-        return evidence, Analysis(verdict, (), None)
-    control = arms.stable is not None
-    weight = next_weight(plan_of(policy.rollout), state) if control else None
+        nothing = Inconclusive(Evidenced.METRICS_UNAVAILABLE, str(error), None)
+        return Judgement(evidence, Analysis(nothing, (), None))
+    inputs = _inputs(arms, policy, state, world)
     settings = evidence.settings
+    analysis = judge_ramp(
+        settings, evidence, inputs.weights, now, inputs.stale_after, inputs.control
+    )
+    verdict = _guarded(analysis, evidence, policy, guards)
+    return Judgement(evidence, replace(analysis, verdict=verdict), inputs, arms, sources)
+
+
+def _inputs(arms: Arms, policy: Policy, state: State, world: World) -> Inputs:
+    control = arms.stable is not None
+    weights = next_weights(plan_of(policy), state) if control else ()
     stale_after = max(world.options.stale_after, 3 * policy.rollout.interval.timedelta)
-    return evidence, judge(settings, evidence, weight, now, stale_after, control)
+    return Inputs(control, weights, stale_after)
+
+
+# What guards add to a verdict
+
+
+def _guarded(analysis: Analysis, evidence: Evidence, policy: Policy, guards: Guards) -> Verdict:
+    """The verdict, or a breach that follows from the error budget or from drifted inputs."""
+    if isinstance(analysis.verdict, Breach):
+        return analysis.verdict
+    found = _overspent(evidence, guards.budgets) or _drifted(analysis, evidence, policy, guards)
+    return found or analysis.verdict
+
+
+def _overspent(evidence: Evidence, budgets: Sequence[Budget]) -> Breach | None:
+    """A canary that has provably spent its part of an objective's budget by itself.
+
+    The bound on its excess takes rates that do not move, so the comparison, which does not, must
+    agree: whatever the service does, a healthy canary gets there once in fifty at most.
+    """
+    errors = evidence.signals[0]
+    if errors.value(evidence.starts) < log(_CORROBORATED):
+        return None
+    table, alpha = errors.stream.compared.table(1), evidence.settings.alpha
+    for budget in budgets:
+        if not isinstance(budget.level.counts, Errors) or budget.remaining is None:
+            continue
+        served = round(budget.requests * (budget.level.window / budget.covered))
+        target = float(budget.level.target)
+        spent = spending(table, budget.remaining, target, served, alpha)
+        if spent.is_breach:
+            message = (
+                f"canary failed {table.canary_bad:,} of {table.canary_requests:,} requests, stable "
+                f"{table.stable_bad:,} of {table.stable_requests:,} at the same time; at least "
+                f"{spent.proven:,.0f} of them are its own, and the error budget of "
+                f"{budget.level.name} has {spent.allowed:,.0f} for one rollout."
+            )
+            name = f"objective/{budget.level.name}"
+            return Breach(name, Evidenced.BUDGET_SPENT, message, table.canary_requests)
+    return None
+
+
+def _drifted(
+    analysis: Analysis, evidence: Evidence, policy: Policy, guards: Guards
+) -> Breach | None:
+    """A canary in which drifted inputs are to be, or are found to be, its own doing."""
+    if policy.drift is None or policy.drift.inputs is None or not guards.drifts:
+        return None
+    names = [f"{INPUT}{drift.feature}" for drift in guards.drifts]
+    if policy.drift.inputs.on_breach is OnInputs.ALWAYS_ROLL_BACK and evidence.canary_requests:
+        return Breach(
+            names[0],
+            Evidenced.INPUTS_DRIFTED,
+            f"{_told(guards.drifts)}; the spec asks to roll back whoever serves them.",
+            evidence.canary_requests,
+        )
+    needed = -log(evidence.settings.alpha)
+    for report in analysis.reports:
+        if report.name in names and report.log_evidence >= needed and report.canary_requests:
+            message = f"{report.message.rstrip('.')}; and {_told(guards.drifts)}."
+            return Breach(report.name, Evidenced.INPUTS_DRIFTED, message, report.canary_requests)
+    return None
+
+
+def _told(drifts: Sequence[Drift]) -> str:
+    names = ", ".join(drift.feature for drift in drifts[:5])
+    return f"inputs are not what the model was trained on ({names})"
+
+
+# The beginning of a rollout
 
 
 async def _begin(
     arms: Arms,
     policy: Policy,
+    profile: Profile | None,
     route: RouteMemory,
     verified_at: datetime,
     world: World,
     now: datetime,
 ) -> Evidence:
-    evidence = begin(settings_of(policy), verified_at)
+    settings = settings_of(policy, profile)
+    evidence = begin(settings, verified_at)
     if arms.stable is None:
         return evidence
     # Before the canary, stable had the same position in the route and so the same series.
     history = replace(arms, canary=None, canary_hash=None)
     since = max(verified_at - BASELINE, route.first_since or verified_at)
-    series = await world.metrics.read(history, _SOURCES, since, now)
+    sources = sources_of(policy, settings.signals)
+    series = await world.metrics.read(history, sources, since, now)
     own = [replace(s, points=tuple(p for p in s.points if p.at >= since)) for s in series]
-    return with_baseline(evidence, own, verified_at)
+    evidence = with_baseline(evidence, own, verified_at)
+    return await _with_noise(evidence, history, sources[0], verified_at, world, now)
+
+
+async def _with_noise(
+    evidence: Evidence,
+    arms: Arms,
+    source: SignalSource,
+    verified_at: datetime,
+    world: World,
+    now: datetime,
+) -> Evidence:
+    """Measure how much stable's own pods vary, where the source tells them apart."""
+    since = verified_at - noise.HISTORY
+    units = await world.metrics.units(arms, source, since, now, NOISE_STEP)
+    histories = histories_of(units, since, verified_at)
+    margin = evidence.settings.margin
+    found = await asyncio.to_thread(noise.measure, histories, margin, 1)
+    if found is None:
+        return evidence
+    return with_noise(
+        evidence, ERRORS, found.phi, found.placebo_log, found.placebo_runs, found.units
+    )
+
+
+def histories_of(
+    units: Sequence[UnitSeries], since: datetime, until: datetime
+) -> Sequence[noise.UnitHistory]:
+    """What each pod counted from step to step, before the canary came."""
+    series = [
+        Series(ERRORS, Arm.STABLE, one.unit, one.outcome, f"{one.outcome} {one.key}", one.points)
+        for one in units
+    ]
+    whole = any(one.outcome == TOTAL for one in units)
+    kinds = {ERRORS: Kind.SHARE if whole else Kind.RATIO}
+    steps: dict[str, list[noise.StepCount]] = {}
+    for block in difference(series, {}, since, kinds).blocks:
+        counts = block.counts.get(ERRORS, {}).get(Arm.STABLE)
+        if counts is not None and block.at <= until:
+            good, bad = counts
+            steps.setdefault(block.instance, []).append(noise.StepCount(block.at, good, bad))
+    return [noise.UnitHistory(unit, tuple(found)) for unit, found in steps.items()]
 
 
 def stored_evidence(record: Manifest | None) -> Evidence | None:
@@ -114,11 +283,14 @@ def stored_evidence(record: Manifest | None) -> Evidence | None:
         return None
 
 
-def _arms(key: Key, state: State, route: RouteMemory) -> Arms:
+def arms_of(key: Key, state: State, route: RouteMemory) -> Arms:
+    """Where the arms of a state are found: by their place in the route, and by their hash."""
     positions = {hash: position for position, (hash, _) in enumerate(route.weights)}
     stable = positions.get(state.stable.hash) if state.stable else None
-    canary = positions.get(state.canary.hash) if state.canary else None
     stable_hash = state.stable.hash if state.stable else None
     if state.canary is None:
         return Arms(key.namespace, route.name, None, stable, key.name, None, stable_hash)
-    return Arms(key.namespace, route.name, stable, canary, key.name, stable_hash, state.canary.hash)
+    canary = positions.get(state.canary.hash)
+    # Without a place in the route it gets no requests: then it is no control either.
+    known = stable_hash if stable is not None else None
+    return Arms(key.namespace, route.name, stable, canary, key.name, known, state.canary.hash)

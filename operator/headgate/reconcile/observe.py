@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -24,7 +24,8 @@ from headgate.adapters.kserve import (
 from headgate.api.accept import Invalid, parse
 from headgate.api.model_deployment import ModelDeployment
 from headgate.api.model_rollout import Policy
-from headgate.core.conditions import Objection
+from headgate.core.conditions import Finding, Objection
+from headgate.core.drift.profile import Profile
 from headgate.core.evidence import (
     Evidence,
 )
@@ -55,7 +56,9 @@ from headgate.ports import (
     MODEL_REVISION,
     MODEL_ROLLOUT,
     POD,
+    Arms,
     Manifest,
+    MetricsUnavailable,
     Refused,
 )
 from headgate.reconcile.acceptance import (
@@ -64,10 +67,14 @@ from headgate.reconcile.acceptance import (
     check_gateway,
     check_hostnames,
     check_ownership,
+    check_signals,
     resolve,
 )
-from headgate.reconcile.judging import judge_rollout
+from headgate.reconcile.drifting import read_drifts
+from headgate.reconcile.guards import Guards, look_at_budgets, with_inputs
+from headgate.reconcile.judging import Judgement, judge_rollout, stored_evidence
 from headgate.reconcile.policy import plan_of
+from headgate.reconcile.profiles import profile_of
 from headgate.reconcile.world import Key, World
 
 
@@ -113,15 +120,28 @@ class Observation:
     memory: Memory
     children: Children
     view: RouteView | None
-    evidence: Evidence | None
+    judgement: Judgement
+    guards: Guards
     situation: Situation | None
     """None when there is nothing to decide: no spec was ever accepted."""
+
+    @property
+    def evidence(self) -> Evidence | None:
+        """What is known of the rollout in charge."""
+        return self.judgement.evidence
 
     def template_of(self, hash: str) -> Mapping[str, Any] | None:
         """Return the template a revision can be made from; None if it is stored nowhere."""
         if self.resolved is not None and self.resolved.revision.hash == hash:
             return dict(self.resolved.spec["template"])
         return self.children.template(hash)
+
+    def is_watched(self, hash: str) -> bool:
+        """Whether a revision's requests and answers are to be seen by the collector."""
+        if self.resolved is not None and self.resolved.revision.hash == hash:
+            return "drift" in self.resolved.spec
+        stored = self.children.revisions.get(hash)
+        return stored is not None and "drift" in stored["spec"]
 
 
 async def observe(key: Key, owner: Manifest, world: World, now: datetime) -> Observation:
@@ -135,10 +155,14 @@ async def observe(key: Key, owner: Manifest, world: World, now: datetime) -> Obs
         resolved, objection = await _accept(owner, deployment, children, memory, world)
     record = record_in_charge(memory.state, children.record)
     policy = _policy(record, deployment)
+    guards = await _guards(key, memory, policy, deployment, resolved, children, world, now)
+    if guards.objection is not None and objection is None:
+        resolved, objection = None, guards.objection
     desired = _desired(deployment, objection, resolved, memory.state)
+    judgement = Judgement(None)
     if policy is None or desired is None:
         return Observation(
-            owner, deployment, objection, resolved, memory, children, None, None, None
+            owner, deployment, objection, resolved, memory, children, None, judgement, guards, None
         )
     health = await _health(key, memory.state, children, world)
     view = _view(children.route)
@@ -146,22 +170,86 @@ async def observe(key: Key, owner: Manifest, world: World, now: datetime) -> Obs
     route = _route_in_force(memory, view, wanted, health, now)
     memory = Memory(memory.state, route)
     verified_at = route.verified_at if route else None
-    plan = plan_of(policy.rollout)
-    evidence, analysis = await judge_rollout(key, memory, record, policy, verified_at, world, now)
+    judgement = await judge_rollout(
+        key,
+        memory,
+        record,
+        policy,
+        verified_at,
+        guards,
+        await _canary_profile(memory, record, children, world),
+        world,
+        now,
+    )
+    evidence = judgement.evidence
     situation = Situation(
-        plan=plan,
+        plan=plan_of(policy),
         desired=desired,
         state=memory.state,
         health=health,
         verified=verified_at is not None,
-        analysis=analysis,
+        analysis=judgement.analysis,
         step_started_at=evidence.first_canary_request_after_rebase_at if evidence else None,
         now=now,
         concluded=_concluded(memory.state, record, now),
+        restraint=guards.restraint,
+        weight_cap=guards.weight_cap,
+        burning=guards.burning,
     )
     return Observation(
-        owner, deployment, objection, resolved, memory, children, view, evidence, situation
+        owner, deployment, objection, resolved, memory, children, view, judgement, guards, situation
     )
+
+
+async def _guards(
+    key: Key,
+    memory: Memory,
+    policy: Policy | None,
+    deployment: ModelDeployment | None,
+    resolved: Resolved | None,
+    children: Children,
+    world: World,
+    now: datetime,
+) -> Guards:
+    """Look at error budgets and inputs, by the rules in force; an emergency is one at once."""
+    if policy is None:
+        return Guards()
+    if deployment is not None:
+        emergency = deployment.spec.rollout.emergency
+        rollout = policy.rollout.model_copy(update={"emergency": emergency})
+        policy = policy.model_copy(update={"rollout": rollout})
+    state = memory.state
+    started = state.canary is not None and state.phase is not Phase.PREPARING
+    guards = await look_at_budgets(key, policy, started, world, now)
+    serving = state.canary if started and state.canary else state.stable
+    if serving is None or policy.drift is None or policy.drift.inputs is None:
+        return guards
+    revision = children.revisions.get(serving.hash)
+    profile = await profile_of(revision, world)
+    if profile is None:
+        return guards
+    arms = Arms(key.namespace, key.name, None, None, key.name, None, serving.hash)
+    try:
+        drifts = await read_drifts(profile, arms, world, now)
+    except MetricsUnavailable as error:
+        return replace(guards, inputs=Finding(None, "MetricsUnavailable", str(error)))
+    return with_inputs(guards, policy, drifts, _is_same_data(revision, resolved))
+
+
+def _is_same_data(revision: Manifest | None, resolved: Resolved | None) -> bool:
+    """Whether what Git wants was trained on the data that this revision was trained on."""
+    served = ((revision or {}).get("spec") or {}).get("drift")
+    return resolved is None or resolved.spec.get("drift") == served
+
+
+async def _canary_profile(
+    memory: Memory, record: Manifest | None, children: Children, world: World
+) -> Profile | None:
+    """Read the profile that a rollout's signals are made by; only where it begins to be judged."""
+    canary = memory.state.canary
+    if canary is None or record is None or stored_evidence(record) is not None:
+        return None
+    return await profile_of(children.revisions.get(canary.hash), world)
 
 
 def _parse(owner: Manifest) -> tuple[ModelDeployment | None, Objection | None]:
@@ -226,6 +314,7 @@ async def _accept(
 ) -> tuple[Resolved | None, Objection | None]:
     try:
         await check_gateway(deployment, world)
+        await check_signals(deployment, world)
         resolved = await resolve(deployment, world)
         await _check_names(owner, resolved.revision, children, world)
         await check_hostnames(owner, deployment, children.route, world)
@@ -263,7 +352,9 @@ def _policy(record: Manifest | None, deployment: ModelDeployment | None) -> Poli
     if deployment is None:
         return None
     spec = deployment.spec
-    return Policy(rollout=spec.rollout, objectives=spec.objectives)
+    return Policy(
+        rollout=spec.rollout, objectives=spec.objectives, signals=spec.signals, drift=spec.drift
+    )
 
 
 def _desired(
@@ -321,7 +412,7 @@ def _wanted_weights(state: State, policy: Policy, health: Mapping[str, Health]) 
     # Only the state's own weights matter here: desire and verdict have no say in them.
     nobody = Desired(Revision("", "", ""), "", "")
     situation = Situation(
-        plan_of(policy.rollout), nobody, state, health, False, None, None, state.phase_since
+        plan_of(policy), nobody, state, health, False, None, None, state.phase_since
     )
     return tuple((r.hash, w) for r, w in backends(situation))
 

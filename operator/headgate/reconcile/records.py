@@ -5,6 +5,7 @@ Owns which ModelRollout a try has and what its spec says. Must not write its sta
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -19,25 +20,24 @@ from headgate.ports import (
     MODEL_ROLLOUT,
     Manifest,
 )
-from headgate.reconcile.acceptance import Resolved
 from headgate.reconcile.observe import Observation, tried_revision
 from headgate.reconcile.world import World
 
 
 async def ensure_record(
-    seen: Observation,
-    resolved: Resolved,
-    decision: Decision,
-    record: Manifest | None,
-    world: World,
+    seen: Observation, decision: Decision, record: Manifest | None, world: World
 ) -> tuple[Decision, Manifest | None]:
-    """Create the record of a try that starts, or that somebody deleted while it ran."""
+    """Create the record of a try that starts, or that somebody deleted while it ran.
+
+    What is tried is what Git wants, or a proven revision that comes back.
+    """
     state = decision.state
     tried = tried_revision(state)
-    if tried is None or tried.hash != resolved.revision.hash:
+    model = _model_of(seen, tried, state.returning) if tried is not None else None
+    if tried is None or model is None:
         return decision, record
     anew = state.reason is Reason.JUDGED_ANEW and decision.transition is not None
-    if record is not None and _is_of(record, state.number, resolved) and not anew:
+    if record is not None and _is_of(record, state.number, tried) and not anew:
         return decision, record
     owner = seen.owner
     name = owner["metadata"]["name"]
@@ -45,34 +45,48 @@ async def ensure_record(
         MODEL_ROLLOUT, owner["metadata"]["namespace"], own_labels(name)
     )
     known = seen.memory.state.number
-    begun = next((r for r in records if _is_begun(r, owner, resolved, known)), None)
+    begun = next((r for r in records if _is_begun(r, owner, tried, known)), None)
     latest = max((r["spec"]["number"] for r in records), default=0)
     number = begun["spec"]["number"] if begun else max(latest + 1, state.number)
     decision = replace(decision, state=replace(state, number=number))
     if begun is None:
-        manifest = _rendered_record(seen, decision, resolved, records)
+        manifest = _rendered_record(seen, tried, model, decision, records)
         begun = await world.cluster.create(manifest)
     return decision, begun
 
 
-def _is_of(record: Manifest, number: int, resolved: Resolved) -> bool:
+def _model_of(seen: Observation, tried: Revision, returning: bool) -> Mapping[str, Any] | None:
+    """What the tried revision's model is; None if nothing is to be recorded of it."""
+    resolved = seen.resolved
+    if resolved is not None and resolved.revision.hash == tried.hash:
+        model: Mapping[str, Any] = resolved.spec["model"]
+        return model
+    stored = seen.children.revisions.get(tried.hash) if returning else None
+    return stored["spec"]["model"] if stored is not None and seen.deployment is not None else None
+
+
+def _is_of(record: Manifest, number: int, tried: Revision) -> bool:
     spec = record["spec"]
-    return bool(spec["number"] == number and spec["to"]["hash"] == resolved.revision.hash)
+    return bool(spec["number"] == number and spec["to"]["hash"] == tried.hash)
 
 
-def _is_begun(record: Manifest, owner: Manifest, resolved: Resolved, known: int) -> bool:
+def _is_begun(record: Manifest, owner: Manifest, tried: Revision, known: int) -> bool:
     """Whether this record is of the same attempt, begun by a pass that ended half-way."""
     spec, outcome = record["spec"], (record.get("status") or {}).get("outcome")
     return (
         spec["number"] > known
         and spec["deploymentUID"] == owner["metadata"]["uid"]
-        and spec["to"]["hash"] == resolved.revision.hash
+        and spec["to"]["hash"] == tried.hash
         and outcome in (None, Outcome.PROGRESSING.value)
     )
 
 
 def _rendered_record(
-    seen: Observation, decision: Decision, resolved: Resolved, records: Any
+    seen: Observation,
+    tried: Revision,
+    model: Mapping[str, Any],
+    decision: Decision,
+    records: Any,
 ) -> dict[str, Any]:
     owner, deployment = seen.owner, seen.deployment
     if deployment is None:
@@ -82,8 +96,8 @@ def _rendered_record(
         "deployment": name,
         "deploymentUID": owner["metadata"]["uid"],
         "number": number,
-        "to": _reference(resolved.revision),
-        "model": deployment.spec.model.manifest(),
+        "to": _reference(tried),
+        "model": model,
         "policy": _rendered_policy(deployment),
         "generation": owner["metadata"]["generation"],
         "startedAt": decision.state.phase_since.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
@@ -107,10 +121,17 @@ def _rendered_record(
 
 
 def _rendered_policy(deployment: ModelDeployment) -> dict[str, Any]:
-    return {
-        "rollout": deployment.spec.rollout.manifest(),
-        "objectives": [o.manifest() for o in deployment.spec.objectives],
+    """Copy the rules in force, with the steps that a default or a ramp stands for."""
+    spec = deployment.spec
+    policy: dict[str, Any] = {
+        "rollout": {
+            **spec.rollout.manifest(),
+            "steps": [step.manifest() for step in spec.rollout.stages],
+        },
+        "objectives": [objective.manifest() for objective in spec.objectives],
+        "signals": [signal.manifest() for signal in spec.signals],
     }
+    return {**policy, "drift": spec.drift.manifest()} if spec.drift is not None else policy
 
 
 def _reference(revision: Revision) -> dict[str, str]:

@@ -7,7 +7,7 @@ only when it says something else than before, and by compare-and-swap.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -20,11 +20,13 @@ from headgate.core.memory import (
     render_moment,
     rollout_name,
 )
-from headgate.core.record import close_record, render_record
+from headgate.core.record import Judged, close_record, render_record
 from headgate.core.rollout import Decision
+from headgate.core.slo.gate import in_words
 from headgate.core.wording import plain
 from headgate.ports import EVENT, Manifest, Refused, Unavailable
 from headgate.reconcile.act import Acted
+from headgate.reconcile.guards import drift_in_words
 from headgate.reconcile.observe import Observation, tried_revision
 from headgate.reconcile.world import Transition, World
 
@@ -41,13 +43,39 @@ async def report(seen: Observation, acted: Acted, world: World) -> Transition | 
     except (Unavailable, Refused) as error:
         # The state must be stored all the same, or the next pass would decide from the old one.
         failure = error
-    await _write_status(seen, _status(seen, acted), world)
+    status = _status(seen, acted)
+    await _write_status(seen, status, world)
     if failure is not None:
         raise failure
     transition = _transition(seen, acted)
     if transition is not None:
         await _post_event(seen.owner, transition, world)
+    for found in _findings(seen, status):
+        await _post_event(seen.owner, found, world)
     return transition
+
+
+_WATCHED = ("BudgetAvailable", "InputsMatchReference")
+
+
+def _findings(seen: Observation, status: Mapping[str, Any]) -> list[Transition]:
+    """What error budgets and inputs have newly against them: it is told, whatever follows."""
+    before = {c["type"]: c for c in (seen.owner.get("status") or {}).get("conditions", ())}
+    return [
+        Transition(
+            phase=status["phase"],
+            reason=condition["reason"],
+            message=condition["message"],
+            rollout="",
+            revision="",
+            outcome="",
+            warning=True,
+        )
+        for condition in status["conditions"]
+        if condition["type"] in _WATCHED
+        and condition["status"] == "False"
+        and before.get(condition["type"], {}).get("reason") != condition["reason"]
+    ]
 
 
 async def report_objection(seen: Observation, world: World) -> None:
@@ -81,7 +109,51 @@ def _rendered(seen: Observation, memory: Memory, now: datetime, verified: bool) 
         status["url"] = f"http://{traffic.hostnames[0]}{traffic.path_prefix}"
     if seen.resolved is not None:
         status["untracked"] = list(seen.resolved.untracked)
-    return status
+    status["budget"] = _budgets(seen, before.get("budget") or (), now)
+    status["drift"] = _drifts(seen, before.get("drift") or (), now)
+    return {key: value for key, value in status.items() if value or key not in _LISTS}
+
+
+_LISTS = ("budget", "drift")
+
+
+def _budgets(
+    seen: Observation, before: Sequence[Mapping[str, Any]], now: datetime
+) -> list[dict[str, Any]]:
+    """Render what is left of each budget, to a hundredth, so that status changes seldom."""
+    known = {entry["objective"]: entry for entry in before}
+    found = []
+    for budget in seen.guards.budgets:
+        if budget.remaining is None:
+            continue
+        entry = {
+            "objective": budget.level.name,
+            "remaining": f"{max(-9999.0, budget.remaining):.2f}",
+            "burning": [f"{in_words(p.long)}/{in_words(p.short)}" for p in budget.firing],
+        }
+        earlier = known.get(budget.level.name, {})
+        same = all(earlier.get(key) == value for key, value in entry.items())
+        found.append({**entry, "asOf": earlier["asOf"] if same else render_moment(now)})
+    return found
+
+
+_MOST_DRIFTS = 16
+
+
+def _drifts(
+    seen: Observation, before: Sequence[Mapping[str, Any]], now: datetime
+) -> list[dict[str, Any]]:
+    """Render which features have drifted; each keeps what was first said of it."""
+    known = {entry["feature"]: entry for entry in before}
+    found = []
+    for drift in seen.guards.drifts[:_MOST_DRIFTS]:
+        new = {
+            "feature": plain(drift.feature, 253),
+            "since": render_moment(now),
+            "message": drift_in_words(drift),
+        }
+        found.append(dict(known.get(new["feature"], new)))
+    return found
 
 
 def _conditions(
@@ -103,6 +175,9 @@ def _conditions(
             route_problem=seen.view.problem if seen.view else "",
             analysis=situation.analysis if situation else None,
             now=now,
+            restraint=seen.guards.restraint,
+            budget=seen.guards.budget,
+            inputs=seen.guards.inputs,
         ),
         (seen.owner.get("status") or {}).get("conditions", ()),
     )
@@ -129,18 +204,31 @@ async def write_record(
         return record
     before = record.get("status") or {}
     # A rollout that starts has no evidence yet: what was read belongs to the one before it.
-    judged = _name(record) == _name(seen.children.record)
+    same = _name(record) == _name(seen.children.record)
     after = render_record(
         record["spec"],
         before,
         decision,
-        seen.evidence if judged else None,
-        situation.analysis if judged else None,
+        _judged(seen, world) if same else Judged(),
         route.generation if route else 0,
         situation.now,
         world.options.checkpoint_every,
     )
     return await world.cluster.patch_status(record, after) if after != before else record
+
+
+def _judged(seen: Observation, world: World) -> Judged:
+    found = seen.judgement
+    if found.inputs is None or found.arms is None:
+        return Judged(found.evidence, found.analysis)
+    return Judged(
+        evidence=found.evidence,
+        analysis=found.analysis,
+        control=found.inputs.control,
+        weights=found.inputs.weights,
+        stale_after=found.inputs.stale_after,
+        queries=world.metrics.queries(found.arms, found.sources),
+    )
 
 
 async def _close_left_record(seen: Observation, acted: Acted, world: World) -> None:

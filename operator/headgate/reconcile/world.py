@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from headgate.ports import Clock, Cluster, Metrics, Prober
+from headgate.ports import Budgets, Clock, Cluster, Metrics, Prober
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -33,6 +33,7 @@ class Options:
         verify_within: How long one pass waits for the gateway to take up a route it wrote.
         checkpoint_every: At most this often is evidence stored between transitions.
         drain: How long after a route change a revision without weight keeps its pods.
+        collector_url: Where KServe's loggers send what they see; "" where there is no collector.
     """
 
     track_secrets: bool = False
@@ -41,6 +42,7 @@ class Options:
     verify_within: timedelta = timedelta(seconds=3)
     checkpoint_every: timedelta = timedelta(seconds=60)
     drain: timedelta = timedelta(seconds=5)
+    collector_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class World:
 
     cluster: Cluster
     metrics: Metrics
+    budgets: Budgets
     prober: Prober
     clock: Clock
     options: Options = Options()

@@ -12,9 +12,10 @@ from secrets import SystemRandom
 
 from headgate.adapters.clock import SystemClock
 from headgate.adapters.kubernetes import KubernetesCluster, find_login
-from headgate.adapters.packs import load_pack
+from headgate.adapters.packs import Pack, load_pack
 from headgate.adapters.probe import HttpProber
 from headgate.adapters.prometheus import Prometheus
+from headgate.adapters.prometheus_budget import PrometheusBudgets
 from headgate.adapters.prometheus_http import PrometheusSettings
 from headgate.ports import MetricsUnavailable
 from headgate.reconcile import reconcile
@@ -33,10 +34,13 @@ async def serve(settings: Settings, stop: asyncio.Event | None = None) -> None:
     telemetry = Telemetry()
     login = find_login(str(settings.kubeconfig) if settings.kubeconfig else None)
     cluster = KubernetesCluster(login, on_call=telemetry.called)
-    prometheus = _prometheus(settings)
+    reached, pack = _metrics(settings)
+    prometheus = Prometheus(reached, pack)
+    budgets = PrometheusBudgets(reached, pack)
     world = World(
         cluster=cluster,
         metrics=CountedMetrics(prometheus, telemetry),
+        budgets=budgets,
         prober=HttpProber(proxy=settings.probe_proxy),
         clock=SystemClock(),
         options=_options(settings),
@@ -58,11 +62,12 @@ async def serve(settings: Settings, stop: asyncio.Event | None = None) -> None:
         await run(settings, parts, telemetry, stop or asyncio.Event())
     finally:
         await prometheus.close()
+        await budgets.close()
         await cluster.close()
 
 
-def _prometheus(settings: Settings) -> Prometheus:
-    """Make the source of metrics; raises SettingError for what only the adapter can judge."""
+def _metrics(settings: Settings) -> tuple[PrometheusSettings, Pack]:
+    """Say where metrics are; raises SettingError for what only the adapter can judge."""
     try:
         reached = PrometheusSettings(
             url=settings.prometheus_url,
@@ -79,9 +84,11 @@ def _prometheus(settings: Settings) -> Prometheus:
             insecure_skip_verify=settings.prometheus_insecure_skip_verify,
         )
         pack = load_pack(settings.metric_pack)
+        if pack.errors is None or pack.latency is None:
+            raise ValueError(f"pack {pack.name} counts no errors or no latency of a gateway")
     except ValueError as error:
         raise SettingError(f"metrics: {error}") from error
-    return Prometheus(reached, pack)
+    return reached, pack
 
 
 def _options(settings: Settings) -> Options:
@@ -89,6 +96,7 @@ def _options(settings: Settings) -> Options:
         track_secrets=settings.track_secrets,
         service_domain=settings.service_domain,
         stale_after=settings.stale_after,
+        collector_url=(settings.collector_url or "").rstrip("/"),
     )
 
 

@@ -227,6 +227,13 @@ class Settings:
     probe_proxy: Annotated[
         str | None, Setting(URL, "HTTP proxy through which the probe requests to models go.")
     ] = None
+    collector_url: Annotated[
+        str | None,
+        Setting(
+            URL,
+            "Where headgate collector takes what KServe's loggers see; needed for spec.drift.",
+        ),
+    ] = None
     workers: Annotated[
         int, Setting(_integer(1, 256, "passes"), "How many passes may be under way at once.")
     ] = 16

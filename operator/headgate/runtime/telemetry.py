@@ -7,7 +7,7 @@ name: series are bounded by kinds, verbs, reasons and outcomes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -196,6 +196,10 @@ class CountedMetrics:
     ) -> Sequence[Series]:
         """See Metrics."""
         return await self._telemetry.timed_read(self._metrics.read(arms, sources, since, now))
+
+    def queries(self, arms: Arms, sources: Sequence[SignalSource]) -> Mapping[str, str]:
+        """See Metrics."""
+        return self._metrics.queries(arms, sources)
 
     async def units(
         self, arms: Arms, source: SignalSource, since: datetime, now: datetime, step: timedelta

@@ -9,6 +9,9 @@ A signal's `kind` says which keys describe it:
     histogram   metric, seconds_per_unit    classic buckets; the label is `le`; `signed` values too
     categories  metric, label               one counter for each value of the label
     categories  metric, category            one counter that is one category
+
+`either: true` marks a histogram whose smaller values are as telling as larger ones, `paired: true`
+a source that reads both arms in one scrape.
 """
 
 from __future__ import annotations
@@ -85,6 +88,7 @@ def parse_pack(document: Mapping[str, Any]) -> Pack:
         scope=document.get("scope", {}),
         instance=tuple(document["instance"]),
         signals=signals,
+        paired=document.get("paired", False),
     )
 
 
@@ -99,6 +103,7 @@ def _parse_signal(entry: Mapping[str, Any], labels: tuple[str, ...]) -> Signal:
         reads=reads,
         unit=entry.get("unit", ""),
         bad=entry.get("bad_text", ""),
+        either=entry.get("either", False),
         by=tuple(entry.get("by", ())),
         labels=labels,
         units=Units(units["label"], _parse_units(units, reads)) if units else None,

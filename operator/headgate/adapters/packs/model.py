@@ -157,9 +157,10 @@ class Units:
 class Signal:
     """What is read for one signal.
 
-    `by` are labels of which whoever reads must give one value each, such as the feature. `labels`
-    tell series of one process apart beside the measure's own; None: all labels do, except those
-    that only say how a series was scraped. `types` is what each metric must be.
+    `either` says that smaller values are as telling as larger ones. `by` are labels of which
+    whoever reads must give one value each, such as the feature. `labels` tell series of one process
+    apart beside the measure's own; None: all labels do, except those that only say how a series was
+    scraped. `types` is what each metric must be.
     """
 
     kind: Kind
@@ -167,6 +168,7 @@ class Signal:
     reads: tuple[Read, ...]
     unit: str = ""
     bad: str = ""
+    either: bool = False
     by: tuple[str, ...] = ()
     labels: tuple[str, ...] | None = ()
     units: Units | None = None
@@ -185,6 +187,8 @@ class Pack:
     """Labels by template that keep to one tenant, where the arm's value alone does not."""
     instance: tuple[str, ...]
     signals: Mapping[str, Signal]
+    paired: bool = False
+    """Whether one scrape reads both arms at the same instant, as of a gateway or a collector."""
 
     def signal(self, name: str) -> Signal:
         """The signal of that name; raises ValueError, with the names there are, if it has none."""
