@@ -62,7 +62,8 @@ class FakePrometheus:
 
     def add(self, metric: str, value: Value, **labels: str) -> None:
         """Expose one more counter, by default of one proxy."""
-        self.series.append(({"__name__": metric, "instance": "10.0.0.1:19001"} | labels, value))
+        common = {"__name__": metric, "instance": "10.0.0.1:19001", "namespace": "models"}
+        self.series.append((common | labels, value))
 
     def count(self, outcome: str, value: Value, position: int = 0, **labels: str) -> None:
         """Expose Envoy's counter of one class of answers of one backend."""
@@ -216,6 +217,7 @@ class TestCounts:
         fake.add("orders_total", per_second(60), shop="a", instance="x")
         fake.add("orders_total", per_second(40), shop="a", instance="y")
         fake.add("orders_total", per_second(7), shop="b", instance="x")
+        fake.add("orders_total", per_second(7), shop="a", instance="z", namespace="others")
         selectors = {}
         for name, rate in own.items():
             fake.add(f"orders_{name}", per_second(rate), shop="a", instance="x")
@@ -417,18 +419,21 @@ class TestEscaping:
         found = (await read(fake, level))["own"][HOUR]
 
         assert found.requests == 3600
-        assert fake.asked[0]["query"] == 'up_total{job="a\\"} or {__name__=~\\".+\\\\"}'
+        assert (
+            fake.asked[0]["query"]
+            == 'up_total{job="a\\"} or {__name__=~\\".+\\\\",namespace="models"}'
+        )
 
     async def test_the_operators_matchers_win(self) -> None:
-        """A user's matcher cannot replace the one that keeps clusters apart."""
+        """A user's matcher cannot replace those that keep clusters and tenants apart."""
         fake = FakePrometheus()
         total = Selector("up_total", (("cluster", "theirs"),))
         level = ServiceLevel("own", Decimal("0.9"), Own(total, bad=Selector("down_total")))
         await read(fake, level, matchers={"cluster": "ours"})
 
         assert {each["query"] for each in fake.asked} == {
-            'up_total{cluster="ours"}',
-            'down_total{cluster="ours"}',
+            'up_total{cluster="ours",namespace="models"}',
+            'down_total{namespace="models",cluster="ours"}',
         }
 
     @pytest.mark.parametrize(

@@ -278,7 +278,9 @@ class TestRefused:
                 "pack_signal: wanted",
                 id="a pack beside series of one's own",
             ),
-            pytest.param({"bad": Selector("a"), **OWN}, "bad and total", id="bad without total"),
+            pytest.param(
+                {"bad": Selector("a"), **OWN}, "total: wanted with", id="bad without total"
+            ),
             pytest.param(
                 {**RATIO, "histogram": Selector("a_bucket")}, "wanted one of", id="two kinds"
             ),

@@ -113,11 +113,79 @@ _DEPLOYMENT: Manifest = {
             "progressDeadline": "2h",
             "paused": True,
             "retry": "2026-11-20",
+            "emergency": False,
         },
         "objectives": [
-            {"name": "availability", "target": "99.9", "errors": {}},
-            {"name": "latency", "target": "99", "latency": {"threshold": "250ms"}},
+            {
+                "name": "availability",
+                "target": "99.9",
+                "window": "28d",
+                "onBreach": "RollBack",
+                "errors": {},
+            },
+            {
+                "name": "latency",
+                "target": "99",
+                "window": "30d",
+                "onBreach": "Notify",
+                "latency": {"threshold": "250ms"},
+            },
+            {
+                "name": "orders",
+                "target": "99",
+                "window": "7d",
+                "onBreach": "Notify",
+                "series": {
+                    "good": {"metric": "orders_total", "matchers": {"code": "200"}},
+                    "total": {"metric": "orders_total", "matchers": {}},
+                    "arm": {"label": "pod", "value": "Pod"},
+                },
+            },
         ],
+        "signals": [
+            {
+                "name": "first-token",
+                "pack": {"name": "vllm", "signal": "time-to-first-token"},
+                "arm": {"label": "pod", "value": "Pod"},
+                "threshold": "0.5",
+                "margin": "0.2",
+                "tolerance": "1",
+                "onBreach": "RollBack",
+            },
+            {
+                "name": "refused",
+                "ratio": {
+                    "bad": {"metric": "refused_total", "matchers": {"kind": "policy"}},
+                    "total": {"metric": "answers_total", "matchers": {}},
+                },
+                "arm": {"label": "revision", "value": "Hash"},
+                "onBreach": "Freeze",
+            },
+            {
+                "name": "length",
+                "histogram": {
+                    "buckets": {"metric": "answer_words_bucket", "matchers": {}},
+                    "worse": "Either",
+                    "unit": "words",
+                },
+                "arm": {"label": "pod", "value": "Pod"},
+                "onBreach": "RollBack",
+            },
+            {
+                "name": "language",
+                "categories": {
+                    "counter": {"metric": "answers_total", "matchers": {}},
+                    "label": "language",
+                },
+                "arm": {"label": "pod", "value": "Pod"},
+                "onBreach": "RollBack",
+            },
+        ],
+        "drift": {
+            "reference": {"configMap": {"name": "fraud-profile", "key": "profile.json"}},
+            "predictions": {"onBreach": "RollBack"},
+            "inputs": {"onBreach": "Freeze"},
+        },
         "history": 5,
     },
 }
@@ -137,6 +205,12 @@ _REVISION: Manifest = {
         "secrets": ["store"],
         "untracked": ["registry"],
         "runtime": {"kind": "ClusterServingRuntime", "name": "sklearn", "hash": "ef" * 32},
+        "drift": {
+            "reference": {
+                "configMap": {"name": "fraud-profile", "key": "profile.json"},
+                "digest": "sha256:" + "cd" * 32,
+            }
+        },
     },
 }
 
@@ -154,6 +228,8 @@ _ROLLOUT: Manifest = {
         "policy": {
             "rollout": _DEPLOYMENT["spec"]["rollout"],
             "objectives": _DEPLOYMENT["spec"]["objectives"],
+            "signals": _DEPLOYMENT["spec"]["signals"],
+            "drift": _DEPLOYMENT["spec"]["drift"],
         },
         "generation": 4,
         "startedAt": "2026-11-20T20:00:00Z",
@@ -267,6 +343,35 @@ WRONG = (
     Wrong("a path without a slash", {"spec.traffic.pathPrefix": "v1"}, "spec.traffic.pathPrefix"),
     Wrong("a timeout of nothing", {"spec.traffic.timeout": "0s"}, "spec.traffic.timeout"),
     Wrong("no steps at all", {_STEP: []}, _STEP),
+    Wrong("steps and a ramp", {"spec.rollout.auto": {}}, "spec.rollout"),
+    Wrong(
+        "a ramp that begins with everything",
+        {_STEP: REMOVED, "spec.rollout.auto": {"firstWeight": 100}},
+        "spec.rollout.auto.firstWeight",
+    ),
+    Wrong("a window of an hour", {"spec.objectives[0].window": "1h"}, "spec.objectives[0].window"),
+    Wrong(
+        "a series with good and bad",
+        {"spec.objectives[2].series.bad": {"metric": "bad_total"}},
+        "spec.objectives[2].series",
+    ),
+    Wrong(
+        "a signal of a pack and of its own",
+        {"spec.signals[0].ratio": {"bad": {"metric": "a"}, "total": {"metric": "b"}}},
+        "spec.signals[0]",
+    ),
+    Wrong("a signal of nothing", {"spec.signals[1].ratio": REMOVED}, "spec.signals[1]"),
+    Wrong(
+        "an expression for a metric",
+        {"spec.signals[1].ratio.bad.metric": 'up{job="a"} or vector(1)'},
+        "spec.signals[1].ratio.bad.metric",
+    ),
+    Wrong(
+        "two signals of one name",
+        {"spec.signals[1].name": "first-token"},
+        "spec.signals[1]",
+    ),
+    Wrong("drift without a reference", {"spec.drift.reference": REMOVED}, "spec.drift.reference"),
     Wrong("21 steps", {_STEP: [{"weight": n} for n in range(1, 22)]}, _STEP),
     Wrong("a step without a weight", {f"{_STEP}[1].weight": REMOVED}, f"{_STEP}[1].weight"),
     Wrong("a weight of 0", {f"{_STEP}[0].weight": 0}, f"{_STEP}[0].weight"),
@@ -320,7 +425,7 @@ WRONG = (
         "spec.objectives[1]",
     ),
     Wrong(
-        "an objective with neither errors nor latency",
+        "an objective of nothing",
         {"spec.objectives[0].errors": REMOVED},
         "spec.objectives[0]",
     ),

@@ -48,11 +48,38 @@ _MESSAGES = (
     ),
     (
         {"spec.objectives[0].errors": REMOVED},
-        "spec.objectives[0]: wanted exactly one of errors and latency, found neither",
+        "spec.objectives[0]: wanted exactly one of errors, latency and series, found none of them",
     ),
     (
         {"spec.traffic.hostnames[0]": "x" * 300},
         'spec.traffic.hostnames[0]: wanted at most 253 characters, found "' + "x" * 56 + "...",
+    ),
+    (
+        {"spec.signals[1].ratio.bad.metric": "job:errors:rate5m"},
+        "spec.signals[1].ratio.bad.metric: wanted a raw counter; a colon marks what a recording "
+        'rule has calculated, found "job:errors:rate5m"',
+    ),
+    (
+        {"spec.signals[1].ratio.bad.metric": "latency_seconds_sum"},
+        "spec.signals[1].ratio.bad.metric: wanted a counter of events, not the sum of a histogram "
+        'or summary, found "latency_seconds_sum"',
+    ),
+    (
+        {"spec.signals[2].histogram.buckets.metric": "answer_words"},
+        "spec.signals[2].histogram.buckets.metric: wanted the raw buckets of a histogram, a name "
+        'that ends in _bucket, found "answer_words"',
+    ),
+    (
+        {"spec.signals[1].threshold": "1"},
+        "spec.signals[1].threshold: wanted no value (only values have one), found 1",
+    ),
+    (
+        {"spec.signals[1].ratio.bad.matchers": {"a-b": "c"}},
+        'spec.signals[1].ratio.bad.matchers: wanted names of labels as keys, found {"a-b": "c"}',
+    ),
+    (
+        {"spec.drift": {"reference": {"configMap": {"name": "p"}}}},
+        "spec.drift: wanted predictions, inputs or both, found neither",
     ),
     (
         {"kind": "ModelRevision"},
@@ -68,8 +95,8 @@ def test_a_deployment_with_every_field_is_read_into_values() -> None:
     assert parsed.spec.model.version == "7"
     assert parsed.spec.traffic.timeout is not None
     assert parsed.spec.traffic.timeout.timedelta == timedelta(seconds=30)
-    assert [step.weight for step in parsed.spec.rollout.steps] == [5, 25, 50]
-    assert parsed.spec.rollout.steps[2].hold.timedelta == timedelta(minutes=90)
+    assert [step.weight for step in parsed.spec.rollout.stages] == [5, 25, 50]
+    assert parsed.spec.rollout.stages[2].hold.timedelta == timedelta(minutes=90)
     assert parsed.spec.rollout.confidence.ratio == pytest.approx(0.995)
     assert parsed.spec.objectives[1].latency is not None
     assert parsed.spec.manifest() == deployment()["spec"]
@@ -88,7 +115,7 @@ def test_a_deployment_with_only_the_required_fields_gets_the_documented_defaults
         }
     )
     spec = parse(small).spec
-    assert [(step.weight, step.hold) for step in spec.rollout.steps] == [
+    assert [(step.weight, step.hold) for step in spec.rollout.stages] == [
         (5, "5m"),
         (25, "10m"),
         (50, "10m"),

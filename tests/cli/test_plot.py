@@ -90,7 +90,7 @@ async def test_the_rates_tell_of_every_request() -> None:
     state = story.cluster.all("ModelRollout")[-1]["status"]["evidence"]["state"]
     points = Evidence.from_json(state).trace
     told = {point.at: point.signals[0] for point in points}
-    rates = shown(story).curves[0].rates
+    rates = next(c for c in shown(story).curves if c.name == "errors").rates
     first, last = told[rates[0].begin], told[rates[-1].end]
 
     bad = 0.0

@@ -77,17 +77,13 @@ class TestOpenSlo:
         }
         assert taken(openslo()) == [expected]
 
-    def test_one_of_several_values_is_kept(self) -> None:
-        """A pattern that lists plain values becomes `oneOf`, as OpenSLO's own example has it."""
+    def test_one_of_several_values_is_refused(self) -> None:
+        """An objective's series are found by one value a label, as the comparison's are."""
         good = metric('sum(localhost_server_requests{code=~"2xx|3xx",instance="127.0.0.1:9090"})')
         total = metric('localhost_server_requests{code="total",instance="127.0.0.1:9090"}')
-        found = taken(openslo({"ratioMetric": {"counter": True, "good": good, "total": total}}))
 
-        assert found[0]["series"]["good"] == {
-            "metric": "localhost_server_requests",
-            "matchers": {"instance": "127.0.0.1:9090"},
-            "oneOf": {"code": ["2xx", "3xx"]},
-        }
+        with pytest.raises(NotUsable, match=r"wanted one value of code, found 2xx, 3xx"):
+            taken(openslo({"ratioMetric": {"counter": True, "good": good, "total": total}}))
 
     def test_bad_requests_stay_bad(self) -> None:
         """`bad` of `total` is kept as it is, not turned around."""
@@ -368,11 +364,10 @@ CODES = {
     "target": "99",
     "window": "30d",
     "series": {
-        "bad": {"metric": "answers_total", "oneOf": {"code": ["500", "5.."]}},
+        "bad": {"metric": "answers_total", "matchers": {"code": "5.."}},
         "total": {"metric": "answers_total"},
     },
 }
-BOTH = {"job": ["c"]}
 OWN = {"name": "orders", "target": "99", "window": "1d", "series": SERIES}
 
 
@@ -406,19 +401,9 @@ class TestObjectives:
                 id="matcher",
             ),
             pytest.param(
-                OWN | {"series": {"total": {"metric": "a", "oneOf": {"b": "c"}}}},
-                "oneOf: wanted a list",
-                id="no list",
-            ),
-            pytest.param(
-                OWN
-                | {
-                    "series": {
-                        "total": {"metric": "a", "oneOf": {"b": ["c"]}, "matchers": {"b": "c"}}
-                    }
-                },
-                "not in both",
-                id="one label twice",
+                OWN | {"series": {"total": {"metric": "a", "matchers": ["b"]}}},
+                "matchers: wanted labels and values",
+                id="no labels",
             ),
             pytest.param("availability", "wanted a mapping", id="no mapping"),
         ],
@@ -515,14 +500,6 @@ class TestRules:
         found = re.findall(r"(slo:sli_error:\w+)\{.*?\} > \(([^)]*)\)", text)
         assert [factor for _, factor in found] == [each for each in factors for _ in range(2)]
         assert {name for name, _ in found} <= recorded
-
-    def test_one_of_several_values_is_one_matcher(self) -> None:
-        """Values are escaped: what looks like a pattern is text."""
-        expression = rules_of(CODES)[0]["expr"]
-
-        assert expression.startswith(
-            '(sum(rate(answers_total{code=~"500|5\\\\.\\\\."}[5m])) or 0 *'
-        )
 
     def test_a_hostile_matcher_stays_text(self) -> None:
         """Quotes in a user's value are escaped in PromQL, and survive YAML."""

@@ -215,7 +215,15 @@ def _check_unique(field: str, key: str, values: Sequence[str]) -> None:
 
 def _check_objectives(objectives: Sequence[Objective]) -> None:
     for index, objective in enumerate(objectives):
-        _check_one_of(f"spec.objectives[{index}]", objective, ("errors", "latency", "series"))
+        field = f"spec.objectives[{index}]"
+        _check_one_of(field, objective, ("errors", "latency", "series"))
+        if objective.series is None:
+            continue
+        _check_one_of(f"{field}.series", objective.series, ("good", "bad"))
+        for name in ("good", "bad", "total"):
+            selector = getattr(objective.series, name)
+            if selector is not None:
+                _check_own(f"{field}.series.{name}", selector)
 
 
 def _check_one_of(field: str, part: Shape, names: Sequence[str]) -> None:
@@ -249,6 +257,12 @@ def _check_signals(signals: Sequence[ModelSignal]) -> None:
             if not buckets.endswith("_bucket"):
                 wanted = "the raw buckets of a histogram, a name that ends in _bucket"
                 raise Invalid(f"{field}.histogram.buckets.metric", wanted, _short(buckets))
+
+
+def _check_own(field: str, selector: Selector) -> None:
+    """Check a counter of an objective, which may be one bucket of a histogram."""
+    if not selector.metric.endswith("_bucket") or "le" not in selector.matchers:
+        _check_counter(field, selector)
 
 
 def _check_counter(field: str, selector: Selector) -> None:

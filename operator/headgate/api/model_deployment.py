@@ -172,12 +172,16 @@ class LatencyObjective(Shape):
 
 
 class SeriesObjective(Shape):
-    """Share of good ones by counters of one's own."""
+    """Share of good ones by counters of one's own: of the good, or of the bad ones."""
 
-    good: Selector
+    model_config = one_of("good", "bad")
+
+    good: Selector | None = None
     """Counter of the good ones."""
+    bad: Selector | None = None
+    """Counter of the bad ones."""
     total: Selector
-    """Counter of all, the good ones included."""
+    """Counter of all, good and bad."""
     arm: ArmLabel = ArmLabel()
     """Which label tells the canary's series from stable's."""
 

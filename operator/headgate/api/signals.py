@@ -57,7 +57,7 @@ class Selector(Shape):
     metric: MetricName
     """Name of the metric; a counter, or the buckets of a histogram."""
     matchers: Annotated[
-        dict[str, LabelValue], AfterValidator(_label_names), Field(max_length=16)
+        dict[str, LabelValue], Field(max_length=16), AfterValidator(_label_names)
     ] = Field(default_factory=dict)
     """Labels and their values, compared as text; at most 16."""
 

@@ -6,6 +6,7 @@ only module that imports matplotlib.
 
 from __future__ import annotations
 
+import re
 import textwrap
 import warnings
 from datetime import datetime
@@ -54,6 +55,18 @@ def draw(shown: Picture, path: Path) -> None:
         # a name in a script that the font lacks is drawn as boxes, which is warning enough
         warnings.filterwarnings("ignore", message="Glyph")
         _figure(shown).savefig(path, dpi=_DOTS_PER_INCH, metadata=metadata)
+    if is_svg:
+        path.write_text(_named_in_order(path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+_MADE_NAME = re.compile(r"\bp[0-9a-f]{10}\b")
+
+
+def _named_in_order(svg: str) -> str:
+    """Name clip paths by their order: matplotlib makes the names of addresses in memory, and equal
+    pictures are to be equal files."""
+    order = {name: n for n, name in enumerate(dict.fromkeys(_MADE_NAME.findall(svg)))}
+    return _MADE_NAME.sub(lambda found: f"clip{order[found[0]]}", svg)
 
 
 def _figure(shown: Picture) -> Figure:

@@ -93,22 +93,12 @@ def _counts(kind: str, content: Any, path: str) -> Errors | Latency | Own:
 def _selector(content: Any, path: str) -> Selector:
     if not isinstance(content, dict):
         raise NotUsable(f"{path}: wanted metric and matchers, found {_shown(content)}")
-    matchers, one_of = content.get("matchers") or {}, content.get("oneOf") or {}
-    if not isinstance(matchers, dict) or not isinstance(one_of, dict):
-        raise NotUsable(f"{path}: wanted labels and values in matchers and oneOf")
-    if matchers.keys() & one_of.keys():
-        raise NotUsable(f"{path}: wanted each label in matchers or in oneOf, not in both")
-    pairs = [(name, value, "matchers") for name, value in matchers.items()]
-    for name, values in one_of.items():
-        if not isinstance(values, list) or not values:
-            raise NotUsable(f"{path}.oneOf: wanted a list of values, found {_shown(values)}")
-        pairs += [(name, value, "oneOf") for value in values]
+    matchers, where = content.get("matchers") or {}, f"{path}.matchers"
+    if not isinstance(matchers, dict):
+        raise NotUsable(f"{where}: wanted labels and values, found {_shown(matchers)}")
     return Selector(
         _text(content.get("metric"), f"{path}.metric"),
-        tuple(
-            (_text(name, f"{path}.{where}"), _text(value, f"{path}.{where}"))
-            for name, value, where in pairs
-        ),
+        tuple((_text(name, where), _text(value, where)) for name, value in matchers.items()),
     )
 
 
@@ -161,14 +151,10 @@ def render_level(level: ServiceLevel) -> dict[str, Any]:
 def _render_own(own: Own) -> Iterator[tuple[str, dict[str, Any]]]:
     for role, selector in (("good", own.good), ("bad", own.bad), ("total", own.total)):
         if selector is not None:
-            values = selector.values.items()
-            matchers = {name: each[0] for name, each in values if len(each) == 1}
-            one_of = {name: list(each) for name, each in values if len(each) > 1}
-            yield (
-                role,
-                {
-                    "metric": selector.metric,
-                    **({"matchers": matchers} if matchers else {}),
-                    **({"oneOf": one_of} if one_of else {}),
-                },
-            )
+            for name, values in selector.values.items():
+                if len(values) > 1:
+                    found = ", ".join(values)
+                    raise NotUsable(f"series.{role}: wanted one value of {name}, found {found}")
+            matchers = {name: values[0] for name, values in selector.values.items()}
+            rendered: dict[str, Any] = {"metric": selector.metric}
+            yield role, rendered | ({"matchers": matchers} if matchers else {})

@@ -14,6 +14,7 @@ from decimal import Decimal
 from headgate.api.model_deployment import Objective, OnBurn
 from headgate.api.model_rollout import Policy
 from headgate.api.signals import OnInputs
+from headgate.api.signals import Selector as Named
 from headgate.core.conditions import Finding, Objection
 from headgate.core.drift.reference import Drift
 from headgate.core.lifecycle import Restraint
@@ -85,13 +86,18 @@ def _level(objective: Objective) -> ServiceLevel:
     if objective.latency is not None:
         counts = Latency(objective.latency.threshold.timedelta)
     elif objective.series is not None:
-        total, good = objective.series.total, objective.series.good
+        series = objective.series
         counts = Own(
-            total=Selector(total.metric, tuple(sorted(total.matchers.items()))),
-            good=Selector(good.metric, tuple(sorted(good.matchers.items()))),
+            total=_selector(series.total),
+            good=_selector(series.good) if series.good is not None else None,
+            bad=_selector(series.bad) if series.bad is not None else None,
         )
     target = objective.target.decimal / Decimal(100)
     return ServiceLevel(objective.name, target, counts, objective.window.timedelta)
+
+
+def _selector(named: Named) -> Selector:
+    return Selector(named.metric, tuple(sorted(named.matchers.items())))
 
 
 def _no_edge(policy: Policy, error: ThresholdIsNoEdge) -> Objection:

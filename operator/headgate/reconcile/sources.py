@@ -54,7 +54,7 @@ def signals_of(policy: Policy, profile: Profile | None) -> tuple[Signal, ...]:
     share = SIGNALS_SHARE / max(1, len(acting) + len(series))
     return (
         *(_own_signal(signal, share) for signal in policy.signals),
-        *(Signal(f"series/{o.name}", Kind.YIELD, share, paired=False) for o in series),
+        *(Signal(f"series/{o.name}", _series_kind(o), share, paired=False) for o in series),
         *_data_signals(policy, profile),
     )
 
@@ -163,8 +163,17 @@ def _series_source(objective: Objective) -> SignalSource:
     series = objective.series
     if series is None:
         raise ValueError(f"objective {objective.name}: wanted series")
-    good, total = _selector(series.good), _selector(series.total)
-    return SignalSource(f"series/{objective.name}", good=good, total=total, **_arm(series.arm))
+    name, total, arm = f"series/{objective.name}", _selector(series.total), _arm(series.arm)
+    if series.good is not None:
+        return SignalSource(name, good=_selector(series.good), total=total, **arm)
+    if series.bad is not None:
+        return SignalSource(name, bad=_selector(series.bad), total=total, **arm)
+    raise ValueError(f"{name}: wanted good or bad")
+
+
+def _series_kind(objective: Objective) -> Kind:
+    counts_good = objective.series is not None and objective.series.good is not None
+    return Kind.YIELD if counts_good else Kind.SHARE
 
 
 def _selector(named: Named) -> Selector:
