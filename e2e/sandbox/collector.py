@@ -15,16 +15,14 @@ from typing import Any
 import yaml
 
 from sandbox.endpoints import PORTS_ANNOTATION
-from sandbox.headgate import HEADGATE, NAMESPACE, clean_environment, write_login
+from sandbox.headgate import COLLECTOR, HEADGATE, NAMESPACE, clean_environment, write_login
 from sandbox.part import Part, answers
 from sandbox.paths import ROOT
 from sandbox.world import World
 
 Json = dict[str, Any]
 
-NAME = "headgate-collector"
-URL = f"http://{NAME}.{NAMESPACE}"
-"""How models reach it, as anywhere in a cluster."""
+NAME = COLLECTOR
 
 _MANIFESTS = ROOT / "manifests" / "overlays" / "collector"
 _ADDRESS, _PORT = "10.244.255.10", 8080

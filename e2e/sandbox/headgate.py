@@ -23,6 +23,9 @@ from sandbox.paths import ROOT
 from sandbox.world import World
 
 NAMESPACE, SERVICE_ACCOUNT = "headgate-system", "headgate"
+COLLECTOR = "headgate-collector"
+COLLECTOR_URL = f"http://{COLLECTOR}.{NAMESPACE}"
+"""How models reach the collector, as anywhere in a cluster."""
 
 _MANIFESTS = ROOT / "manifests" / "overlays" / "sandbox"
 _REQUIREMENTS = ROOT / "requirements" / "run.txt"
@@ -100,6 +103,9 @@ def _environment(world: World) -> Mapping[str, str]:
         "HEADGATE_KUBECONFIG": str(_login(world)),
         "HEADGATE_PROMETHEUS_URL": world.url("prometheus"),
         "HEADGATE_PROBE_PROXY": world.url("services"),
+        "HEADGATE_COLLECTOR_URL": COLLECTOR_URL,
+        # Budgets and inputs of a deployment at rest are looked at as often as all else is.
+        "HEADGATE_RESYNC": "15s",
         "HEADGATE_HTTP_HOST": "127.0.0.1",
         "HEADGATE_HTTP_PORT": str(world.ports["headgate"]),
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from sandbox import cluster, dataplane, gitsync, headgate, kserve, prometheus
+from sandbox import cluster, collector, dataplane, gitsync, headgate, kserve, prometheus
 from sandbox.builds import Recipe
 from sandbox.part import Part
 
@@ -20,6 +20,7 @@ ALL: tuple[Part, ...] = (
     prometheus.PART,
     gitsync.PART,
     headgate.PART,
+    collector.PART,
 )
 
 

@@ -358,6 +358,8 @@ class MemoryMetrics:
     up: bool = True
     incident: float = 0.0
     """Share of requests that fail on both arms at once."""
+    more: Callable[[SignalSource, Arms, datetime], Sequence[Series]] = lambda source, arms, now: ()
+    """What else is counted, by the source that is asked for."""
     counts: dict[tuple[str, str, int], dict[str, int]] = field(default_factory=dict)
     samples: list[tuple[datetime, dict[tuple[str, str, int], dict[str, int]]]] = field(
         default_factory=list
@@ -419,6 +421,8 @@ class MemoryMetrics:
         for arm, position in ((Arm.STABLE, arms.stable), (Arm.CANARY, arms.canary)):
             if position is not None:
                 found += self._series(arm, (arms.namespace, arms.route, position), since, now)
+        for source in sources:
+            found += self.more(source, arms, now)
         return [series for series in found if series.signal in wanted]
 
     async def units(self, *_: Any) -> Sequence[UnitSeries]:

@@ -1,0 +1,481 @@
+"""What stands beside the comparison: error budgets, signals of one's own, drift, ramps, returns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from tests.scenarios.memory import START, Behaviour, Story, deployment
+
+from headgate.core.counters import Arm, Point, Series
+from headgate.core.drift.build import Column, build
+from headgate.core.drift.profile import digest, render
+from headgate.core.slo.budget import WINDOWS, WindowCounts
+from headgate.ports import Arms, SignalSource
+
+MONTH = timedelta(days=30)
+
+
+def counts(whole: float, short: float = 0.0, requests: int = 100_000) -> list[WindowCounts]:
+    """A month in which this share failed, and shorter windows in which that share does."""
+    shorter = [
+        WindowCounts(w, round(requests * (1 - short)), round(requests * short), w) for w in WINDOWS
+    ]
+    bad = round(requests * whole)
+    return [*shorter, WindowCounts(MONTH, requests - bad, bad, MONTH)]
+
+
+async def serving(**changes: Any) -> Story:
+    """Version 1 is stable."""
+    story = Story()
+    story.commit("1", **changes)
+    await story.until_phase("Stable")
+    return story
+
+
+def condition(story: Story, type: str) -> dict[str, Any]:
+    """One condition as it is now; empty if it is not there."""
+    found = [c for c in story.status["conditions"] if c["type"] == type]
+    return dict(found[0]) if found else {}
+
+
+def events(story: Story, reason: str) -> list[str]:
+    """What was told for this reason."""
+    return [e["message"] for e in story.cluster.all("Event") if e["reason"] == reason]
+
+
+# --- error budgets -------------------------------------------------------------------------------
+
+
+async def test_an_empty_budget_starts_nothing_and_says_so() -> None:
+    """Claim: no canary while nothing is left; condition, Event and status give the numbers."""
+    story = await serving()
+    story.budgets.counts["availability"] = counts(whole=0.02)
+    story.commit("2")
+    await story.run(timedelta(minutes=5))
+
+    assert story.status["phase"] == "Stable"
+    assert story.status.get("canary") is None
+    assert condition(story, "BudgetAvailable")["reason"] == "BudgetExhausted"
+    assert condition(story, "RolledOut")["reason"] == "BudgetExhausted"
+    assert "nothing is left of the error budget" in condition(story, "RolledOut")["message"]
+    assert story.status["budget"][0]["remaining"] == "-1.00"
+    assert len(events(story, "BudgetExhausted")) == 1
+
+
+async def test_an_emergency_starts_in_spite_of_it_and_is_on_record() -> None:
+    """Claim: `emergency: true` lets the rollout start, and its record says so."""
+    story = await serving()
+    story.budgets.counts["availability"] = counts(whole=0.02)
+    story.commit("2", rollout={"emergency": True})
+    await story.until_phase("Progressing")
+
+    record = story.cluster.all("ModelRollout")[-1]
+    assert record["spec"]["policy"]["rollout"]["emergency"] is True
+
+
+async def test_a_low_budget_waits_and_a_refilled_one_goes_on() -> None:
+    """Claim: under a tenth a new rollout waits; with more left it starts by itself."""
+    story = await serving()
+    story.budgets.counts["availability"] = counts(whole=0.0095)
+    story.commit("2")
+    await story.run(timedelta(minutes=3))
+    waiting = condition(story, "BudgetAvailable")["reason"], story.status["phase"]
+    story.budgets.counts["availability"] = counts(whole=0.001)
+    await story.until_phase("Progressing")
+
+    assert waiting == ("BudgetLow", "Stable")
+    assert condition(story, "BudgetAvailable")["status"] == "True"
+
+
+async def test_a_fast_burn_takes_no_step_and_rolls_nobody_back() -> None:
+    """Claim: while stable burns fast the weight stays; when it is over the rollout goes on."""
+    story = await serving()
+    story.commit("2")
+    await story.until_phase("Progressing")
+    story.budgets.counts["availability"] = counts(whole=0.001, short=0.3)
+    await story.run(timedelta(minutes=5))
+    held = story.status["phase"], story.status["canary"]["weight"]
+    story.budgets.counts["availability"] = counts(whole=0.001)
+    await story.until_phase("Stable")
+
+    assert held == ("Progressing", 10)
+    assert story.status["stable"]["version"] == "2"
+
+
+async def test_the_first_weight_is_what_the_budget_allows() -> None:
+    """Claim: 99.99 % with a fifth of the budget left lets a canary begin with 2 %, not with 10."""
+    tight = [{"name": "availability", "target": "99.99", "errors": {}}]
+    story = Story()
+    story.platform.behaviours |= {"1": Behaviour(failing=0.0), "2": Behaviour(failing=0.0)}
+    story.commit("1", objectives=tight)
+    await story.until_phase("Stable")
+    story.budgets.counts["availability"] = counts(whole=0.00008)
+    story.commit("2", objectives=tight)
+    await story.until_phase("Progressing")
+
+    canary = story.status["canary"]
+    assert canary["firstWeight"] == canary["weight"] == 2
+    assert "that is what the error budget allows" in story.status["message"]
+
+
+async def test_a_budget_that_cannot_be_read_forbids_nothing() -> None:
+    """Claim: an outage of the long windows is said and stops no rollout."""
+    story = await serving()
+    story.budgets.up = False
+    story.commit("2")
+    await story.until_phase("Progressing")
+
+    assert condition(story, "BudgetAvailable")["status"] == "Unknown"
+
+
+async def test_a_canary_that_spends_its_part_of_the_budget_goes_back() -> None:
+    """Claim: harm within the margin, and so none by comparison, is a breach once it has provably
+    cost more than one rollout may."""
+    lenient = {"margin": "10", "tolerance": "50", "steps": [{"weight": 50, "hold": "1h"}]}
+    story = await serving(rollout=lenient)
+    story.budgets.counts["availability"] = counts(whole=0.005, requests=40_000)
+    story.platform.behaviours["2"] = Behaviour(failing=0.25)
+    story.commit("2", rollout=lenient)
+    await story.until_phase("RolledBack")
+
+    reasons = {r["reason"] for r in story.status["rejected"]}
+    assert reasons <= {"BudgetSpent", "ErrorsHigher", "ObjectiveBroken"}
+    assert story.status["stable"]["version"] == "1"
+
+
+# --- after the bake ------------------------------------------------------------------------------
+
+
+async def test_a_model_that_burns_after_its_bake_gives_way_to_the_proven_one() -> None:
+    """Claim: with `onBreach: RollBack` the proven predecessor is started, takes everything, bakes,
+    and the broken hash is not tried again by a re-sync."""
+    asked = [{"name": "availability", "target": "99", "onBreach": "RollBack", "errors": {}}]
+    story = await serving(objectives=asked)
+    story.commit("2", objectives=asked)
+    await story.until_phase("Stable")
+    assert story.status["lastProven"]["version"] == "1"
+
+    story.budgets.counts["availability"] = counts(whole=0.001, short=0.3)
+    await story.run(timedelta(minutes=3), lambda: story.status["phase"] == "Baking")
+    back = story.status["canary"]["version"], story.status["canary"]["weight"]
+    story.budgets.counts["availability"] = counts(whole=0.001)
+    await story.run(timedelta(minutes=10), lambda: story.status["phase"] == "RolledBack")
+    story.commit("2", objectives=asked)
+    await story.run(timedelta(minutes=10))
+
+    assert back == ("1", 100)
+    assert story.status["phase"] == "RolledBack"
+    assert story.status["stable"]["version"] == "1"
+    assert story.status["stable"]["proven"] is True
+    assert [r["version"] for r in story.status["rejected"]] == ["2"]
+    records = story.cluster.all("ModelRollout")
+    assert records[-1]["spec"]["to"]["version"] == "1"
+    assert records[-1]["status"]["outcome"] == "Promoted"
+
+
+async def test_by_default_a_burn_after_the_bake_only_notifies() -> None:
+    """Claim: traffic stays, and an Event and the condition tell."""
+    story = await serving()
+    story.commit("2")
+    await story.until_phase("Stable")
+    story.budgets.counts["availability"] = counts(whole=0.001, short=0.3)
+    await story.run(timedelta(minutes=10))
+
+    assert (story.status["phase"], story.status["stable"]["version"]) == ("Stable", "2")
+    assert condition(story, "BudgetAvailable")["reason"] == "FastBurn"
+    assert len(events(story, "FastBurn")) == 1
+
+
+# --- ramps ---------------------------------------------------------------------------------------
+
+
+async def test_a_ramp_follows_the_evidence() -> None:
+    """Claim: weights only rise, several may be skipped at once, and each was earned."""
+    story = await serving()
+    story.metrics.rate = 300.0
+    manifest = deployment("2")
+    del manifest["spec"]["rollout"]["steps"]
+    manifest["spec"]["rollout"]["auto"] = {"firstWeight": 5, "hold": "10s"}
+    story.cluster.put(manifest)
+    story.due = story.clock.now()
+    await story.run(timedelta(minutes=20), lambda: story.status["phase"] == "Baking")
+
+    weights = [s["weight"] for s in story.cluster.all("ModelRollout")[-1]["status"]["steps"]]
+    rising = [weight for weight in weights if weight]
+    assert rising[0] == 5
+    assert rising[-1] == 100
+    assert rising == sorted(rising)
+    assert len(rising) < 8
+
+
+# --- signals of the spec -------------------------------------------------------------------------
+
+ABORTED = {
+    "name": "aborted",
+    "ratio": {"bad": {"metric": "aborted_total"}, "total": {"metric": "answers_total"}},
+}
+
+
+def growing(per_second: dict[tuple[Arm, str], float], source: str) -> Any:
+    """Counters of one pod an arm that grow evenly, scraped every two seconds."""
+
+    def more(asked: SignalSource, arms: Arms, now: datetime) -> Sequence[Series]:
+        if asked.name != source:
+            return ()
+        steps = int((now - START).total_seconds()) // 2
+        found = []
+        for (arm, outcome), rate in per_second.items():
+            known = arms.canary_hash if arm is Arm.CANARY else arms.stable_hash
+            points = tuple(
+                Point(START + timedelta(seconds=2 * n), float(int(rate * 2 * n)))
+                for n in range(max(0, steps - 60), steps + 1)
+            )
+            if known:
+                found.append(Series(source, arm, f"pod-{known}", outcome, outcome, points))
+        return found
+
+    return more
+
+
+async def test_a_signal_of_the_spec_takes_a_canary_back() -> None:
+    """Claim: worse by a signal alone, with no failed request, is a breach that names it."""
+    story = await serving(signals=[ABORTED])
+    story.metrics.more = growing(
+        {
+            (Arm.CANARY, "total"): 10.0,
+            (Arm.CANARY, "bad"): 4.0,
+            (Arm.STABLE, "total"): 90.0,
+            (Arm.STABLE, "bad"): 1.0,
+        },
+        "signal/aborted",
+    )
+    story.commit("2", signals=[ABORTED])
+    await story.until_phase("RolledBack")
+
+    record = story.cluster.all("ModelRollout")[-1]["status"]
+    assert record["decision"]["signal"] == "signal/aborted"
+    assert record["decision"]["reason"] == "SignalWorse"
+    assert "canary had bad aborted in" in record["decision"]["message"]
+    told = {s["name"]: s for s in record["signals"]}["signal/aborted"]
+    assert told["query"] == "memory{signal='signal/aborted'}"
+    assert float(told["lowestPoints"]) > 0
+
+
+async def test_a_signal_that_freezes_holds_the_weight() -> None:
+    """Claim: `onBreach: Freeze` neither rolls back nor lets the weight rise."""
+    frozen = {**ABORTED, "onBreach": "Freeze"}
+    story = await serving(signals=[frozen])
+    story.metrics.more = growing(
+        {
+            (Arm.CANARY, "total"): 10.0,
+            (Arm.CANARY, "bad"): 4.0,
+            (Arm.STABLE, "total"): 90.0,
+            (Arm.STABLE, "bad"): 1.0,
+        },
+        "signal/aborted",
+    )
+    story.commit("2", signals=[frozen])
+    await story.until_phase("Progressing")
+    await story.run(timedelta(minutes=8))
+
+    assert (story.status["phase"], story.status["canary"]["weight"]) == ("Progressing", 10)
+    record = story.cluster.all("ModelRollout")[-1]["status"]
+    assert record["decision"]["reason"] == "Frozen"
+
+
+async def test_a_signal_without_series_earns_no_weight() -> None:
+    """Claim: a signal that nobody counts holds the rollout and is named; it is no breach."""
+    story = await serving(signals=[ABORTED])
+    story.commit("2", signals=[ABORTED])
+    await story.until_phase("Progressing")
+    await story.run(timedelta(minutes=5))
+
+    record = story.cluster.all("ModelRollout")[-1]["status"]
+    assert (story.status["phase"], story.status["canary"]["weight"]) == ("Progressing", 10)
+    assert record["decision"]["reason"] == "SignalMissing"
+    assert "signal/aborted: no series of canary and stable" in record["decision"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("signal", "found"),
+    [
+        pytest.param(
+            {"name": "a", "pack": {"name": "none", "signal": "b"}}, "no metric pack", id="pack"
+        ),
+        pytest.param(
+            {"name": "a", "pack": {"name": "vllm", "signal": "b"}}, "has no signal", id="signal"
+        ),
+    ],
+)
+async def test_a_signal_that_no_pack_has_is_refused(signal: dict[str, Any], found: str) -> None:
+    """Claim: Accepted is False with the field, and nothing moves."""
+    story = await serving()
+    story.commit("2", signals=[signal])
+    await story.run(timedelta(minutes=1))
+
+    accepted = condition(story, "Accepted")
+    assert (accepted["status"], accepted["reason"]) == ("False", "InvalidSpec")
+    assert accepted["message"].startswith("spec.signals[0]")
+    assert found in accepted["message"]
+
+
+# --- drift ---------------------------------------------------------------------------------------
+
+PROFILE = build(
+    [Column("amount", "number", [float(n % 100) for n in range(2000)])],
+    Column("score", "number", [(n % 100) / 100 for n in range(2000)]),
+)
+DRIFT = {"reference": {"configMap": {"name": "profile"}}, "predictions": {}, "inputs": {}}
+
+
+async def watched(**drift: Any) -> Story:
+    """Version 1 is stable, with a collector and a profile."""
+    story = Story(collector_url="http://collector.headgate-system")
+    story.cluster.put(
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "profile", "namespace": "models"},
+            "data": {"profile.json": render(PROFILE)},
+        }
+    )
+    story.commit("1", drift={**DRIFT, **drift})
+    await story.until_phase("Stable")
+    return story
+
+
+async def test_models_log_to_the_collector_under_their_own_revision() -> None:
+    """Claim: the InferenceService has KServe's logger with the revision's address; the revision
+    carries the profile's digest."""
+    story = await watched()
+    revision = story.cluster.all("ModelRevision")[0]
+    service = story.cluster.all("InferenceService")[0]
+    hash = revision["spec"]["hash"]
+
+    url = f"http://collector.headgate-system/v1/models/fraud/{hash}"
+    assert service["spec"]["predictor"]["logger"] == {"mode": "all", "url": url}
+    assert revision["spec"]["drift"]["reference"]["digest"] == digest(PROFILE)
+
+
+async def test_another_profile_is_another_revision() -> None:
+    """Claim: the contents of the ConfigMap are part of the hash."""
+    story = await watched()
+    other = build([Column("amount", "number", [float(n % 50) for n in range(2000)])])
+    found = story.cluster.objects["ConfigMap", "models", "profile"]
+    story.cluster.put({**found, "data": {"profile.json": render(other)}})
+    story.commit("1", drift={k: v for k, v in DRIFT.items() if k != "predictions"})
+    await story.run(timedelta(seconds=30))
+
+    hashes = {r["spec"]["hash"] for r in story.cluster.all("ModelRevision")}
+    assert len(hashes) == 2
+
+
+async def test_drift_without_a_collector_or_a_profile_is_refused() -> None:
+    """Claim: the field that is missing is named, before anything is made."""
+    story = Story()
+    story.commit("1", drift=DRIFT)
+    await story.run(timedelta(seconds=30))
+    without_collector = condition(story, "Accepted")["message"]
+    story = Story(collector_url="http://collector")
+    story.commit("1", drift=DRIFT)
+    await story.run(timedelta(seconds=30))
+
+    assert without_collector.startswith("spec.drift: wanted an operator with --collector-url")
+    message = condition(story, "Accepted")["message"]
+    assert message.startswith(
+        "spec.drift.reference.configMap.name: wanted ConfigMap models/profile"
+    )
+    assert story.cluster.all("InferenceService") == []
+
+
+def predictions(shift: int) -> Any:
+    """Scores of both arms: stable's even over the bins, the canary's only in the upper ones."""
+    edges = PROFILE.predictions.edges if PROFILE.predictions else ()
+
+    def more(asked: SignalSource, arms: Arms, now: datetime) -> Sequence[Series]:
+        if asked.name != "drift/predictions":
+            return ()
+        seconds = int((now - START).total_seconds()) // 2 * 2
+        found = []
+        for arm, hash, rate in (
+            (Arm.STABLE, arms.stable_hash, 9.0),
+            (Arm.CANARY, arms.canary_hash, 1.0),
+        ):
+            for k, edge in enumerate([*(f"{e:g}" for e in edges), "+Inf"]):
+                bins = max(0, k + 1 - (shift if arm is Arm.CANARY else 0))
+                points = tuple(
+                    Point(START + timedelta(seconds=at), float(int(rate * bins * at)))
+                    for at in range(max(0, seconds - 120), seconds + 1, 2)
+                )
+                if hash:
+                    found.append(Series(asked.name, arm, "collector", edge, edge, points))
+        return found
+
+    return more
+
+
+async def test_a_canary_with_other_predictions_goes_back() -> None:
+    """Claim: predictions distributed otherwise than stable's are a breach by themselves."""
+    story = await watched()
+    story.metrics.more = predictions(shift=6)
+    story.commit("2", drift=DRIFT)
+    await story.until_phase("RolledBack")
+
+    decision = story.cluster.all("ModelRollout")[-1]["status"]["decision"]
+    assert (decision["signal"], decision["reason"]) == ("drift/predictions", "DistributionDiffers")
+    assert "had predictions over" in decision["message"]
+
+
+async def test_a_canary_with_like_predictions_is_promoted() -> None:
+    """Claim: equal distributions stand in nobody's way."""
+    story = await watched()
+    story.metrics.more = predictions(shift=0)
+    story.commit("2", drift=DRIFT)
+    await story.until_phase("Stable")
+
+    assert story.status["stable"]["version"] == "2"
+
+
+def inputs(moved_from: timedelta) -> Any:
+    """Amounts as in training, and from a moment on only the largest ones."""
+    feature = PROFILE.features[0]
+    edges = getattr(feature, "edges", ())
+
+    def more(asked: SignalSource, arms: Arms, now: datetime) -> Sequence[Series]:
+        if asked.name not in ("seen", "missing"):
+            return ()
+        minutes = int((now - START).total_seconds()) // 60
+        if asked.name == "missing":
+            points = tuple(Point(START + timedelta(minutes=m), 0.0) for m in range(minutes + 1))
+            return [Series("missing", Arm.CANARY, "collector", "missing", "missing", points)]
+        shares = feature.shares
+        found = []
+        for k, edge in enumerate([*(f"{e:g}" for e in edges), "+Inf"]):
+            below, usual = 0.0, sum(shares[: k + 1])
+            points = []
+            for minute in range(minutes + 1):
+                points.append(Point(START + timedelta(minutes=minute), float(round(below))))
+                moved = timedelta(minutes=minute) >= moved_from
+                below += 1000.0 * (float(edge == "+Inf") if moved else usual)
+            found.append(Series("seen", Arm.CANARY, "collector", edge, edge, tuple(points)))
+        return found
+
+    return more
+
+
+async def test_inputs_unlike_the_training_data_freeze_and_roll_nothing_back() -> None:
+    """Claim: a new rollout does not start, traffic stays, and condition, Event and status tell."""
+    story = await watched()
+    story.metrics.more = inputs(timedelta(minutes=2))
+    await story.run(timedelta(minutes=15))
+    story.commit("2", drift={k: v for k, v in DRIFT.items() if k != "predictions"})
+    await story.run(timedelta(minutes=20))
+
+    assert story.status["stable"]["version"] == "1"
+    assert condition(story, "InputsMatchReference")["reason"] == "InputsDrifted"
+    assert story.status["drift"][0]["feature"] == "amount"
+    assert len(events(story, "InputsDrifted")) == 1
+    assert story.status.get("rejected", []) == []
