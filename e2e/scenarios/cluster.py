@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +39,14 @@ class Faults(Protocol):
 
     def api_server_down(self) -> AbstractContextManager[None]:
         """Let the API server answer nobody while the block runs."""
+        ...
+
+    def dependency_failing(self, share: float) -> AbstractContextManager[None]:
+        """Let what all models ask before they answer fail a share of its requests meanwhile."""
+        ...
+
+    def start_dependency(self) -> Mapping[str, object]:
+        """Start it, and return the entry for `env` of a model that asks it."""
         ...
 
 

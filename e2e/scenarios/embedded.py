@@ -11,10 +11,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from sandbox.dependency import Dependency, history_variable
 from sandbox.paths import ROOT
 from sandbox.processes import wait_until
 from sandbox.status import PartStatus, read_status
@@ -55,6 +56,17 @@ class EmbeddedFaults:
         """Stop the whole control plane: etcd, API server, controllers and scheduler."""
         with self._stopped(CONTROL_PLANE):
             yield
+
+    @contextmanager
+    def dependency_failing(self, share: float) -> Iterator[None]:
+        """Let the card's history fail a share of its requests."""
+        with Dependency(self.world).failing(share):
+            yield
+
+    def start_dependency(self) -> Mapping[str, object]:
+        """Start the card's history."""
+        Dependency(self.world).deploy()
+        return history_variable()
 
     @contextmanager
     def _stopped(self, part: str) -> Iterator[None]:

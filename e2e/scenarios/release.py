@@ -18,6 +18,7 @@ import yaml
 
 from sandbox.counts import Counts
 from sandbox.demo_story import GATEWAY_KINDS, Told, exposed_since, tell
+from sandbox.fraud import Season
 from sandbox.load import Load
 from sandbox.modelstore import storage_uri
 from sandbox.paths import ROOT
@@ -61,6 +62,16 @@ def render(name: str, version: str, rollout: Mapping[str, Any], spec: Mapping[st
     changed["rollout"] = {**QUICK, **rollout}
     changed["objectives"] = [{"name": "availability", "target": "99", "errors": {}}]
     changed.update(copy.deepcopy(dict(spec)))
+    return manifest
+
+
+def template(version: str, *env: Mapping[str, Any], **predictor: Any) -> Json:
+    """Return `spec.template` of a version with more environment, or more of a predictor."""
+    manifest: Json = copy.deepcopy(yaml.safe_load(STORY.read_text())["spec"]["template"])
+    found = manifest["spec"]["predictor"]
+    found["model"]["storageUri"] = storage_uri("fraud", version)
+    found["model"]["env"] = [*found["model"].get("env", ()), *env]
+    found.update(predictor)
     return manifest
 
 
@@ -121,6 +132,12 @@ class Release:
         self._crowds += 1
         self._users = self.cluster.users(self.name, rate, seed=self._crowds)
         self._users.start()
+
+    def change_season(self, season: Season) -> None:
+        """Let users send transactions of another season from now on."""
+        if self._users is None:
+            raise ValueError(f"{self.name} has no users")
+        self._users.change_season(season)
 
     def users_go(self) -> None:
         """Let them stop; `counts` is still about them until others come."""
