@@ -107,7 +107,7 @@ _WORDS = (
         'spec.rollout.interval: Invalid value: "1d": wanted a duration from 1s to 5m',
     ),
     ({"spec.rollout.tolerance": "0"}, 'wanted a percentage from "0.01" to "50"'),
-    ({"spec.objectives[0].errors": REMOVED}, "wanted exactly one of errors and latency"),
+    ({"spec.objectives[0].errors": REMOVED}, "wanted exactly one of errors, latency and series"),
     (
         {"spec.template.spec.predictor.canaryTrafficPercent": 10},
         "wanted no canaryTrafficPercent: Headgate moves the traffic",
