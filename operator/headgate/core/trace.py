@@ -34,7 +34,7 @@ class TracePoint(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """Points in ascending time, `doublings` times thinned to every second one."""
+    """Points in ascending time, at least a second times two to the power of `doublings` apart."""
 
     points: tuple[TracePoint, ...] = ()
     doublings: int = 0
@@ -42,13 +42,24 @@ class Trace(NamedTuple):
 
 def is_due(trace: Trace, at: datetime) -> bool:
     """Whether a point at this moment would be kept."""
-    spacing = _FIRST_SPACING * 2**trace.doublings
-    return not trace.points or at - trace.points[-1].at >= spacing
+    return not trace.points or at - trace.points[-1].at >= _spacing(trace.doublings)
 
 
 def extended(trace: Trace, at: datetime, signals: Sequence[TraceCounts]) -> Trace:
-    """Add a point that is due; every second one goes when there are too many."""
+    """Add a point that is due; when there are too many, keep those twice as far apart."""
     points = (*trace.points, TracePoint(at, tuple(signals)))
-    if len(points) > min(LONGEST, max(24, _NUMBERS // max(1, len(signals)))):
-        return Trace(points[::2], trace.doublings + 1)
-    return Trace(points, trace.doublings)
+    if len(points) <= min(LONGEST, max(24, _NUMBERS // max(1, len(signals)))):
+        return Trace(points, trace.doublings)
+    wanted = 2 * (at - points[0].at) / (len(points) - 1)
+    doublings = trace.doublings + 1
+    while _spacing(doublings) < wanted:
+        doublings += 1
+    kept = list(points[:1])
+    for point in points[1:]:
+        if point.at - kept[-1].at >= _spacing(doublings):
+            kept.append(point)
+    return Trace(tuple(kept), doublings)
+
+
+def _spacing(doublings: int) -> timedelta:
+    return _FIRST_SPACING * (1 << doublings)
