@@ -28,7 +28,7 @@ IDLE_SECONDS: Final = 3600.0
 class Bins:
     """The counts of one feature; the last one is what is missing."""
 
-    __slots__ = ("_bin", "counts", "feature", "labels")
+    __slots__ = ("_bin", "_known", "counts", "feature", "labels")
 
     def __init__(self, feature: Feature) -> None:
         """Begin at zero."""
@@ -36,6 +36,7 @@ class Bins:
         self.labels = labels(feature)
         self.counts = [0] * (len(self.labels) + 1)
         self._bin = binner(feature)
+        self._known = {label: self._bin(label) for label in self.labels}
 
     def add(self, column: Sequence[Any]) -> None:
         """
@@ -54,8 +55,10 @@ class Bins:
                     else:
                         counts[bin(value)] += 1
             case CategoryFeature():
+                known = self._known
                 for value in column:
-                    counts[bin(value)] += 1
+                    at = known.get(value) if type(value) is str else None
+                    counts[bin(value) if at is None else at] += 1
 
 
 class Tally:

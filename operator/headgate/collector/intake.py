@@ -20,7 +20,7 @@ from headgate.collector.events import Address, Event, Half, Result, Unusable
 from headgate.core.drift.profile import Profile
 
 TURN_SECONDS: Final = 0.002
-"""The loop is given back after so long, so that answers do not wait for counts."""
+"""The loop is given back after so long, or after one event, so that answers do not wait."""
 
 log = logging.getLogger("headgate.collector")
 
@@ -78,11 +78,15 @@ class Intake:
         return len(self._line)
 
     async def run(self) -> None:
-        """Count in turns until cancelled."""
+        """
+        Count in turns until cancelled.
+
+        While more waits than one turn counts, as much time is left to the answers as counting took:
+        a long line must not make them late, it is rather shed.
+        """
         while True:
             await self._wake.wait()
-            self._turn()
-            await asyncio.sleep(0)
+            await asyncio.sleep(self._turn())
 
     async def drain(self) -> None:
         """Count what is in line."""
@@ -90,16 +94,19 @@ class Intake:
             self._turn()
             await asyncio.sleep(0)
 
-    def _turn(self) -> None:
+    def _turn(self) -> float:
+        """Count for a while; returns how many seconds it took, 0 if nothing is left."""
         clock = asyncio.get_running_loop().time
-        end = clock() + TURN_SECONDS
+        now = start = clock()
         while self._line:
             event = self._line.popleft()
-            self.told(event.head.half, self._count(event, clock()))
+            self.told(event.head.half, self._count(event, now))
             self.room.give(len(event.body))
-            if clock() >= end:
-                return
+            now = clock()
+            if now - start >= TURN_SECONDS:
+                return now - start
         self._wake.clear()
+        return 0.0
 
     def _count(self, event: Event, now: float) -> Result:
         try:
