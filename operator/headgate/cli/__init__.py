@@ -18,6 +18,7 @@ VERBS = (
     ("why", "explain the last decision about a deployment"),
     ("profile", "describe training data, and hold data against it"),
     ("slo", "take over objectives from OpenSLO, and print rules for them"),
+    ("simulate", "simulate a rollout offline, and say how often it would end how"),
     ("crds", "print the CustomResourceDefinitions"),
     ("operator", "run the operator"),
     ("collector", "count inputs and predictions of models for drift"),
