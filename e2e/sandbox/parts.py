@@ -24,9 +24,13 @@ ALL: tuple[Part, ...] = (
 )
 
 
+OF_HEADGATE = (collector.PART.name,)
+"""What is of the same wheel and the same CRDs as the operator, and goes where it goes."""
+
+
 def select(without: Collection[str], parts: Sequence[Part] = ALL) -> list[Part]:
     """
-    Return the parts that are not left out.
+    Return the parts that are not left out; without the operator there is no collector either.
 
     Raises:
         ValueError: A name in `without` is no part's; the message lists the names.
@@ -35,7 +39,8 @@ def select(without: Collection[str], parts: Sequence[Part] = ALL) -> list[Part]:
     for name in without:
         if name not in names:
             raise ValueError(f"there is no part {name!r}; the parts are {', '.join(names)}")
-    return [part for part in parts if part.name not in without]
+    left_out = {*without, *(OF_HEADGATE if headgate.PART.name in without else ())}
+    return [part for part in parts if part.name not in left_out]
 
 
 def recipes(parts: Sequence[Part]) -> list[Recipe]:
