@@ -13,7 +13,7 @@ from headgate.core.counters import Arm, Point, Series
 from headgate.core.drift.build import Column, build
 from headgate.core.drift.profile import digest, render
 from headgate.core.slo.budget import WINDOWS, WindowCounts
-from headgate.ports import Arms, SignalSource
+from headgate.ports import Arms, MetricsUnavailable, SignalSource
 
 MONTH = timedelta(days=30)
 
@@ -297,6 +297,34 @@ async def test_a_signal_without_series_earns_no_weight() -> None:
     assert (story.status["phase"], story.status["canary"]["weight"]) == ("Progressing", 10)
     assert record["decision"]["reason"] == "SignalMissing"
     assert "signal/aborted: no series of canary and stable" in record["decision"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("failing", "phase", "weight"),
+    [
+        pytest.param(0.0, "Progressing", 10, id="earns no weight"),
+        pytest.param(0.3, "RolledBack", None, id="hides no breach of errors"),
+    ],
+)
+async def test_a_signal_that_cannot_be_read(failing: float, phase: str, weight: int | None) -> None:
+    """Claim: its source's outage holds the weight and names the query; errors are still judged."""
+
+    def more(asked: SignalSource, arms: Arms, now: datetime) -> Sequence[Series]:
+        if asked.name == "signal/aborted":
+            raise MetricsUnavailable("no answer: aborted_total")
+        return ()
+
+    story = await serving(signals=[ABORTED])
+    story.metrics.more = more
+    story.platform.behaviours["2"] = Behaviour(failing=failing)
+    story.commit("2", signals=[ABORTED])
+    await story.run(timedelta(minutes=5))
+
+    assert story.status["phase"] == phase
+    assert (story.status.get("canary") or {}).get("weight") == weight
+    if not failing:
+        record = story.cluster.all("ModelRollout")[-1]["status"]
+        assert record["decision"]["message"] == "no answer: aborted_total"
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from headgate.api.signals import OnInputs
 from headgate.core import noise
 from headgate.core.analysis import Analysis, Breach, Inconclusive, judge_ramp
 from headgate.core.analysis import Reason as Evidenced
-from headgate.core.counters import ERRORS, TOTAL, Arm, Kind, Series, difference
+from headgate.core.counters import BUILT_IN, ERRORS, TOTAL, Arm, Kind, Series, difference
 from headgate.core.drift.profile import Profile
 from headgate.core.drift.reference import Drift
 from headgate.core.evidence import (
@@ -116,7 +116,7 @@ async def judge_rollout(
         if evidence.since != verified_at:
             evidence = rebase(evidence, verified_at)
         sources = sources_of(policy, evidence.settings.signals)
-        read = await world.metrics.read(arms, sources, evidence.read_from, now)
+        read, failed = await _read(arms, sources, evidence.read_from, world, now)
         evidence = fold(evidence, read)
     except MetricsUnavailable as error:
         nothing = Inconclusive(Evidenced.METRICS_UNAVAILABLE, str(error), None)
@@ -127,7 +127,32 @@ async def judge_rollout(
         settings, evidence, inputs.weights, now, inputs.stale_after, inputs.control
     )
     verdict = _guarded(analysis, evidence, policy, guards)
+    if failed is not None and not isinstance(verdict, Breach):
+        verdict = Inconclusive(Evidenced.METRICS_UNAVAILABLE, str(failed), None)
     return Judgement(evidence, replace(analysis, verdict=verdict), inputs, arms, sources)
+
+
+async def _read(
+    arms: Arms, sources: Sequence[SignalSource], since: datetime, world: World, now: datetime
+) -> tuple[Sequence[Series], MetricsUnavailable | None]:
+    """Read each source by itself: one that fails earns nothing, and hides no breach of another.
+
+    Raises MetricsUnavailable if errors or latency, which every verdict rests on, cannot be read.
+    """
+    answers = await asyncio.gather(
+        *(world.metrics.read(arms, [source], since, now) for source in sources),
+        return_exceptions=True,
+    )
+    series: list[Series] = []
+    failed: MetricsUnavailable | None = None
+    for source, answer in zip(sources, answers, strict=True):
+        if isinstance(answer, MetricsUnavailable) and source.name not in BUILT_IN:
+            failed = failed or answer
+        elif isinstance(answer, BaseException):
+            raise answer
+        else:
+            series += answer
+    return series, failed
 
 
 def _inputs(arms: Arms, policy: Policy, state: State, world: World) -> Inputs:
@@ -223,7 +248,7 @@ async def _begin(
     history = replace(arms, canary=None, canary_hash=None)
     since = max(verified_at - BASELINE, route.first_since or verified_at)
     sources = sources_of(policy, settings.signals)
-    series = await world.metrics.read(history, sources, since, now)
+    series, _ = await _read(history, sources, since, world, now)
     own = [replace(s, points=tuple(p for p in s.points if p.at >= since)) for s in series]
     evidence = with_baseline(evidence, own, verified_at)
     return await _with_noise(evidence, history, sources[0], verified_at, world, now)
