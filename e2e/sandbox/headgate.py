@@ -104,8 +104,6 @@ def _environment(world: World) -> Mapping[str, str]:
         "HEADGATE_PROMETHEUS_URL": world.url("prometheus"),
         "HEADGATE_PROBE_PROXY": world.url("services"),
         "HEADGATE_COLLECTOR_URL": COLLECTOR_URL,
-        # Budgets and inputs of a deployment at rest are looked at as often as all else is.
-        "HEADGATE_RESYNC": "15s",
         "HEADGATE_HTTP_HOST": "127.0.0.1",
         "HEADGATE_HTTP_PORT": str(world.ports["headgate"]),
     }

@@ -14,7 +14,7 @@ from scenarios.cluster import Cluster
 from scenarios.embedded import brought_up, opened
 
 WORLD = "scenarios"
-AT_ONCE = 5
+AT_ONCE = 3
 """How many scenarios run side by side: most of their time is waiting, on two cores too."""
 
 
