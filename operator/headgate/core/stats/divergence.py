@@ -28,11 +28,13 @@ TILTS = (0.1, 0.25, 0.5, 1.0)  # a shift by so many standard deviations, up and 
 SPREADS = (0.4, -0.4)  # wider and narrower: standard deviation times 1.3 and 0.85
 TAILS = (0.02, 0.15)  # this share of events moves to the low end, the high end, to both
 GAINS = (0.15, 0.02, 0.4, 0.06, 0.005, 0.8, 0.25, 0.1)  # this share moves to a category
-ALTERNATIVES = 2 * len(TILTS) + len(SPREADS) + 3 * len(TAILS)
+BUMPS = (0.05, 0.2, 0.01)  # this share moves to a few neighbouring bins
 
 _END = 0.05  # an end is the bins with together at most this share, or the outermost one
 _GROUPS = 8  # categories that are tried one by one; more share a group
 _RARE = 0.01  # categories rarer than this are one group
+
+ALTERNATIVES = 2 * len(TILTS) + len(SPREADS) + 3 * len(TAILS) + _GROUPS
 
 _NORMAL = NormalDist()
 
@@ -81,6 +83,11 @@ def _in_order(shares: Sequence[float]) -> Iterator[Sequence[float]]:
     low, high = ends(shares, _END)
     for gain in TAILS:
         yield from (raised(shares, bins, gain) for bins in (low, high, {*low, *high}))
+    width = -(-len(shares) // _GROUPS)
+    places = [range(k, min(k + width, len(shares))) for k in range(0, len(shares), width)]
+    for j in range(_GROUPS):
+        turn, place = divmod(j, len(places))
+        yield gained(shares, places[place], BUMPS[turn % len(BUMPS)])
 
 
 def _in_categories(shares: Sequence[float]) -> Iterator[Sequence[float]]:
