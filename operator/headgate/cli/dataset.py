@@ -208,8 +208,10 @@ class DataSet:
     kept: int
 
 
-def read_columns(source: Rows, wanted: Sequence[str], categories: Set[str]) -> DataSet:
-    """Read columns, at most MOST_ROWS rows of them, spread evenly.
+def read_columns(
+    source: Rows, wanted: Sequence[str], categories: Set[str], most: int = MOST_ROWS
+) -> DataSet:
+    """Read columns, at most `most` rows of them, spread evenly.
 
     Raises:
         DataError: A column is not there, or a cell does not fit its column.
@@ -224,7 +226,7 @@ def read_columns(source: Rows, wanted: Sequence[str], categories: Set[str]) -> D
                 raise DataError(f"{source.unit} {line}, column {column.name}: {wrong}")
         if keep:
             numbers.append(read)
-        while len(numbers) > MOST_ROWS:
+        while len(numbers) > most:
             halvings += 1
             mask = [_is_kept(number, halvings) for number in numbers]
             for _, column in places:
