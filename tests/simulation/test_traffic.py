@@ -258,3 +258,12 @@ def test_binomial_numbers_have_their_mean_and_variance(trials: int, rate: float)
     assert pvariance(drawn) == pytest.approx(trials * rate * (1 - rate), rel=0.12)
     assert min(drawn) >= 0
     assert max(drawn) <= trials
+
+
+def test_pods_are_counted_in_whole_scrapes() -> None:
+    """Claim: a step that no scrape divides is rounded up, so that no request is left out."""
+    gateway = Gateway(Traffic(1000, 0.01, scrape=7, pods=2), streams())
+    first = gateway.pod_histories(630, 60)[0]
+    ends = [step.at for step in first.steps]
+
+    assert {(b - a).total_seconds() for a, b in pairwise(ends)} == {63.0}

@@ -140,9 +140,10 @@ class Gateway:
     def pod_histories(self, span: int, step: int) -> Sequence[UnitHistory]:
         """Tell what each of stable's pods counted in the `span` seconds before `first_second`.
 
-        `step` is a multiple of the scrape. Asked for before time passes; the pods' rates go on from
-        where they are left.
+        `step` is rounded up to whole scrapes. Asked for before time passes; the pods' rates go on
+        from where they are left.
         """
+        step += -step % self.traffic.scrape
         traffic, chance = self.traffic, self._chance["history of pods"]
         found: list[list[StepCount]] = [[] for _ in range(traffic.pods)]
         begin = self.first_second - span
