@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from headgate.api.model_deployment import Objective, Rollout
+from headgate.api.model_deployment import Objective, Ramp, Rollout
 from headgate.api.model_rollout import Policy
 from headgate.api.quantities import Duration, Percentage
 from headgate.core.lifecycle import OnInconclusive
@@ -70,6 +70,21 @@ def test_a_healthy_canary_goes_all_the_way() -> None:
     assert run.earned_at is not None
     assert run.earned_at < 310
     assert [event.phase for event in run.events][-2:] == ["Baking", "Stable"]
+
+
+def test_a_ramp_skips_what_is_earned() -> None:
+    """Claim: with `auto` the evidence sets the pace as in the cluster: weights that more than one
+    step's proof has earned are entered at once, and full traffic comes sooner than by steps."""
+    policy = Policy(rollout=Rollout(auto=Ramp(), bake=Duration("10m")))
+    plan, settings = read(policy)
+    run = released(HEALTHY, Course(plan, settings, COURSE.horizon))
+    taken = [weight for _, weight in weights(run)]
+
+    assert run.ending is Ending.PROMOTED
+    assert taken == sorted(set(taken))
+    assert len(taken) < len(plan.steps) + 1
+    assert run.full_at is not None
+    assert run.full_at < 1550
 
 
 def test_the_timeline_of_a_harmful_canary() -> None:

@@ -2,7 +2,7 @@
 
 Owns the course of one simulated rollout: when it looks, what a decision does to the weights, and
 what is remembered of it. Must not know a statistic of its own: what decides is `core` itself
-(`begin`, `with_baseline`, `with_noise`, `rebase`, `fold`, `judge`, `decide`). No clock and no
+(`begin`, `with_baseline`, `with_noise`, `rebase`, `fold`, `judge_ramp`, `decide`). No clock and no
 chance: both belong to the source.
 
 What is simpler than in a cluster: pods are ready at once, the gateway takes up a route at once,
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from headgate.core.analysis import Analysis, Breach, Inconclusive, Pass, judge
+from headgate.core.analysis import Analysis, Breach, Inconclusive, Pass, judge_ramp
 from headgate.core.counters import ERRORS, Arm, Series
 from headgate.core.evidence import (
     Evidence,
@@ -38,7 +38,7 @@ from headgate.core.lifecycle import (
     State,
 )
 from headgate.core.noise import Noise, measure
-from headgate.core.rollout import Decision, decide, next_weight
+from headgate.core.rollout import Decision, decide, next_weights
 from headgate.simulation.source import Counts, Source, Window
 
 LOOK_AFTER = timedelta(seconds=1)
@@ -130,7 +130,7 @@ def constant(course: Course, weight: int) -> Course:
     """Keep one weight (percent) until the horizon, instead of the course's own steps."""
     hold = timedelta(seconds=course.horizon)
     step = replace(course.plan.steps[0], weight=weight, hold=hold)
-    plan = replace(course.plan, steps=(step,), bake=timedelta(0))
+    plan = replace(course.plan, steps=(step,), bake=timedelta(0), ramps=False)
     settings = replace(course.settings, weights=tuple(sorted({weight, 100})))
     return replace(course, plan=plan, settings=settings, constant=True)
 
@@ -238,9 +238,9 @@ class _Rollout:
 
     def _judge(self, now: datetime) -> Analysis:
         control, plan = self._control, self.course.plan
-        weight = next_weight(plan, self.state) if control else None
+        weights = next_weights(plan, self.state) if control else ()
         stale_after = max(STALE_AFTER, 3 * plan.interval)
-        return judge(self.course.settings, self.evidence, weight, now, stale_after, control)
+        return judge_ramp(self.course.settings, self.evidence, weights, now, stale_after, control)
 
     def _situation(self, now: datetime) -> Situation:
         return Situation(
