@@ -11,7 +11,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from headgate.core.analysis import Analysis, Breach, Inconclusive, Pass, SignalReport
+from headgate.core.analysis import (
+    Analysis,
+    Breach,
+    Inconclusive,
+    Pass,
+    SignalReport,
+    Verdict,
+)
 from headgate.core.evidence import Evidence
 from headgate.core.lifecycle import Outcome, Reason, State
 from headgate.core.memory import render_moment
@@ -81,8 +88,13 @@ def render_record(
         if evidence.first_canary_request_at is not None:
             record["firstRequestAt"] = render_moment(evidence.first_canary_request_at)
     if analysis is not None:
-        record["signals"] = [_signal(r, judged.queries) for r in analysis.reports]
-        record["decision"] = {**_decision(analysis, weight, now), "inputs": _inputs(judged)}
+        record["signals"] = [render_signal(r, judged.queries) for r in analysis.reports]
+        record["decision"] = {
+            **render_verdict(analysis.verdict),
+            "at": render_moment(now),
+            "weight": weight,
+            "inputs": _inputs(judged),
+        }
     return _finished(spec, record, now) if decision.finished is not None else record
 
 
@@ -146,7 +158,8 @@ def _inputs(judged: Judged) -> dict[str, Any]:
 _INTERVAL_ALPHA = 0.05
 
 
-def _signal(report: SignalReport, queries: Mapping[str, str]) -> dict[str, Any]:
+def render_signal(report: SignalReport, queries: Mapping[str, str]) -> dict[str, Any]:
+    """Render what one signal said; `queries` say by name what was asked for it."""
     rendered: dict[str, Any] = {
         "name": report.name,
         "canary": {"requests": report.canary_requests, "bad": report.canary_bad},
@@ -181,13 +194,9 @@ def _number(value: float) -> str:
     return f"{value:.6g}"
 
 
-def _decision(analysis: Analysis, weight: int, now: datetime) -> dict[str, Any]:
-    verdict = analysis.verdict
-    rendered: dict[str, Any] = {
-        "message": plain(verdict.message),
-        "at": render_moment(now),
-        "weight": weight,
-    }
+def render_verdict(verdict: Verdict) -> dict[str, Any]:
+    """Render what a decision says of the evidence; not when it was made, nor what followed."""
+    rendered: dict[str, Any] = {"message": plain(verdict.message)}
     match verdict:
         case Breach():
             return {
