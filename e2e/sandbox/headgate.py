@@ -104,6 +104,8 @@ def _environment(world: World) -> Mapping[str, str]:
         "HEADGATE_PROMETHEUS_URL": world.url("prometheus"),
         "HEADGATE_PROBE_PROXY": world.url("services"),
         "HEADGATE_COLLECTOR_URL": COLLECTOR_URL,
+        # Budgets and inputs of a deployment at rest are looked at at each resync.
+        "HEADGATE_RESYNC": "30s",
         "HEADGATE_HTTP_HOST": "127.0.0.1",
         "HEADGATE_HTTP_PORT": str(world.ports["headgate"]),
     }
