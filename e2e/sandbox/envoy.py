@@ -49,6 +49,7 @@ class Envoy:
         self._written: dict[str, str] = {}
         self._clusters: dict[str, xds.Cluster] = {}
         self._last_use: dict[str, float] = {}
+        self._in_force: frozenset[str] = frozenset()
         self._confirmed: set[str] = set()
         self._process: Process | None = None
         self._session: aiohttp.ClientSession | None = None
@@ -115,6 +116,8 @@ class Envoy:
             self._clusters[cluster.name] = cluster
             self._last_use[cluster.name] = now
             self._write(f"eds/{xds.file_name(cluster.name)}", xds.render_endpoints(cluster))
+        # Until the new routes are written the old ones send requests there, however old they are.
+        self._last_use.update(dict.fromkeys(self._in_force, now))
         expired = [n for n, at in self._last_use.items() if now - at >= LINGER_SECONDS]
         for name in expired:
             del self._clusters[name], self._last_use[name]
@@ -128,6 +131,7 @@ class Envoy:
         for listener in config.listeners:
             self._write(f"rds/{xds.file_name(listener.name)}", xds.render_routes(listener))
         self._write("lds.json", xds.render_listeners(config.listeners, str(self._folder)))
+        self._in_force = frozenset(cluster.name for cluster in config.clusters)
 
     def _write(self, name: str, document: Json) -> None:
         """Replace a file at once, if it changes; Envoy looks when a file is moved into place."""

@@ -151,6 +151,21 @@ async def test_two_hundred_weight_changes_lose_no_request(
     assert sum(seen.values()) > CHANGES
 
 
+async def test_a_change_after_a_long_rest_keeps_the_clusters_in_use(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cluster's last use is the moment its route goes, however long ago the route was written."""
+    monkeypatch.setattr(envoy_module, "LINGER_SECONDS", 0.2)
+    await world.envoy.apply(world.config(Target("a", 50), Target("b", 50)))
+    await world.answers({(200, "a"), (200, "b")})
+    await asyncio.sleep(0.3)
+
+    left = await world.envoy.apply(world.config(Target("b", 1)))
+
+    assert left is not None, "a left before its route did"
+    assert left > 0.1
+
+
 async def test_an_unused_cluster_leaves_later(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
