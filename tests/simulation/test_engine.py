@@ -167,8 +167,9 @@ def test_shared_incidents_are_nobodys_fault() -> None:
 
 
 def test_pods_that_differ_are_measured_before() -> None:
-    """Claim: pods that wander roll back healthy canaries where only requests are counted, and none
-    where stable's pods were watched before; much harm is found all the same."""
+    """Claim: pods that wander roll back healthy canaries where only requests are counted; in these
+    four none does where stable's pods were watched before, and much harm is found all the same.
+    It is no error rate: one pod against twenty was rolled back in 8 ± 3 of 100 runs, watched."""
     noisy = replace(HEALTHY, dispersion=Dispersion(1.0, 60.0))
     watched = replace(AT_TEN, pod_history=3 * 3600)
 
