@@ -376,6 +376,7 @@ async def test_first_revision_is_not_blamed_for_the_second_ones_breach() -> None
     assert story.status["phase"] == "Stable"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("policy", ["Promote", "RollBack"])
 async def test_time_paused_does_not_count_for_the_deadline(policy: str) -> None:
     """Paused over night by a person: resuming is no verdict."""
@@ -397,6 +398,7 @@ async def test_time_paused_does_not_count_for_the_deadline(policy: str) -> None:
     assert story.weights == {"1": 95, "2": 5}
 
 
+@pytest.mark.long
 async def test_promote_on_inconclusive_still_holds_each_step() -> None:
     """`hold` is the shortest stay of a weight, whatever earned it."""
     story = await serving()
@@ -503,6 +505,7 @@ async def test_two_claims_made_at_once_are_noticed_later() -> None:
     assert accepted["reason"] == "Conflict"
 
 
+@pytest.mark.long
 async def test_candidate_for_which_no_pod_is_ever_made_does_not_prepare_for_ever() -> None:
     """KServe refuses the runtime, or a quota the pods: the deadline must come."""
     story = await serving()
@@ -591,6 +594,7 @@ async def test_stable_revision_that_was_proven_outlives_a_rejected_one() -> None
     assert kept == {"1", "3"}
 
 
+@pytest.mark.long
 async def test_healthy_canary_in_long_holds_is_not_given_up_at_a_step_change() -> None:
     """The deadline is over while all is well; the first look after a new weight has no request
     yet, and that is no reason to reject it."""

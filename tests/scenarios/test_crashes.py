@@ -74,6 +74,7 @@ async def told(failing: float, index: int, after: bool) -> tuple[dict[str, Any],
     return summary(story), writes[0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("after", [False, True], ids=["before the write", "after the write"])
 @pytest.mark.parametrize("failing", [0.002, 0.3], ids=["promoted", "rolled back"])
 async def test_kill_at_every_write_converges_to_the_same_end(failing: float, after: bool) -> None:

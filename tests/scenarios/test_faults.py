@@ -44,6 +44,7 @@ async def test_metrics_outage_holds_the_weight_and_the_rollout_resumes() -> None
     assert story.outcomes["2:2"] == "Promoted"
 
 
+@pytest.mark.long
 async def test_no_traffic_holds_for_ever() -> None:
     """Silence is neither good nor bad: an hour without a request moves nothing."""
     story = await serving()
@@ -98,6 +99,7 @@ async def test_candidate_that_never_starts_gets_no_weight_and_is_rejected() -> N
     assert story.weights == {"1": 100}
 
 
+@pytest.mark.long
 async def test_candidate_that_no_node_can_take_is_never_blamed() -> None:
     """Waiting for a GPU is not a failure of the model: no deadline runs."""
     story = await serving()
