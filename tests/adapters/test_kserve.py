@@ -211,25 +211,25 @@ def workload(available: int = 2, updated: int = 2, observed: int = 3) -> dict[st
 
 
 @pytest.mark.parametrize(
-    ("deployment", "serving", "available"),
+    ("deployment", "serving", "available", "pods"),
     [
-        pytest.param(workload(), True, True, id="all replicas are there"),
-        pytest.param(workload(available=1), True, False, id="one of two serves, not yet all"),
-        pytest.param(workload(available=0), False, False, id="none serves"),
-        pytest.param(workload(updated=1), True, False, id="an old replica is no evidence"),
-        pytest.param(workload(observed=2), True, False, id="an old status is no evidence"),
-        pytest.param(None, False, False, id="no Deployment yet"),
+        pytest.param(workload(), True, True, 2, id="all replicas are there"),
+        pytest.param(workload(available=1), True, False, 1, id="one of two serves, not yet all"),
+        pytest.param(workload(available=0), False, False, 0, id="none serves"),
+        pytest.param(workload(updated=1), True, False, 2, id="an old replica is no evidence"),
+        pytest.param(workload(observed=2), True, False, 2, id="an old status is no evidence"),
+        pytest.param(None, False, False, 0, id="no Deployment yet"),
     ],
 )
 def test_health_from_the_deployment(
-    deployment: dict[str, Any] | None, serving: bool, available: bool
+    deployment: dict[str, Any] | None, serving: bool, available: bool, pods: int
 ) -> None:
     """KServe's own Ready is not asked: it stays True while new pods fail."""
     service = {**SERVICE, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}
 
     found = read_health(template(), NAME, service, [deployment] if deployment else [], [], None)
 
-    assert (found.serving, found.available) == (serving, available)
+    assert (found.serving, found.available, found.pods) == (serving, available, pods)
 
 
 def test_transformer_counts_as_much_as_the_predictor() -> None:

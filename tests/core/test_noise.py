@@ -97,6 +97,36 @@ def test_tempering_is_weaker_for_a_minute_than_for_half_an_hour() -> None:
 
 
 @pytest.mark.parametrize(
+    ("share", "canary_units", "compared", "alone"),
+    [
+        pytest.param(1 / 21, 1, 20 / 21, 20 / 21, id="a pod with its part of all requests"),
+        pytest.param(0.5, 1, 5.25, 10.0, id="a pod with half of them"),
+        pytest.param(0.5, 20, 0.5, 0.5, id="as many pods as stable, each with its part"),
+        pytest.param(1.0, 4, 0.0, 5.0, id="all requests and fewer pods"),
+    ],
+)
+def test_a_pod_with_more_requests_is_noisier(
+    share: float, canary_units: int, compared: float, alone: float
+) -> None:
+    """Claim: what is above 1 in the effect grows with the requests that share a pod's fate, and is
+    never less than what was measured."""
+    noise = known(measure(service([0.02, 0.04] * 10), 0.001, canary_units))
+    load, measured = noise.compared_load(share), noise.phi_at(MINUTE)
+
+    assert (load, noise.canary_load(share)) == pytest.approx((compared, alone))
+    assert noise.phi_at(MINUTE, load) - 1 == pytest.approx(max(1.0, load) * (measured - 1))
+
+
+def test_pods_that_have_gone_share_no_requests() -> None:
+    """Claim: what is compared is divided among the pods of the last half hour."""
+    old = [unit(f"old-{n}", [(100, 3)] * 100) for n in range(8)]
+    young = [unit(f"young-{n}", [(100, 3)] * 80, begin=101) for n in range(4)]
+    noise = known(measure([*old, *young], 0.001, 1))
+
+    assert (noise.units, noise.serving) == (12, 4)
+
+
+@pytest.mark.parametrize(
     ("units", "canary_units", "minutes", "runs"),
     [
         pytest.param(20, 1, 180, 120, id="each of twenty units in six half hours"),

@@ -12,7 +12,9 @@ import pytest
 from headgate.core.analysis import Analysis, Breach, Inconclusive, Reason, judge, judge_ramp
 from headgate.core.counters import BAD, GOOD, TOTAL, Arm, Kind, Point, Series, difference
 from headgate.core.evidence import Evidence, Settings, begin, fold, with_noise
-from headgate.core.signals import OnBreach, Signal, Worse
+from headgate.core.noise import Noise
+from headgate.core.signals import Objective, ObjectiveKind, OnBreach, Signal, Worse
+from headgate.core.stats.dispersion import Dispersion
 from headgate.core.trace import LONGEST
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -64,6 +66,11 @@ def apart(canary_bad: Sequence[int], stable_bad: Sequence[int], skew: float) -> 
             counter(arm, BAD, failed, offset=offset, instance=pod),
         ]
     return found
+
+
+def noise(phi: float, placebo: float = 0.0, serving: int = 4) -> Noise:
+    """One design effect whenever it is asked for, measured on pods of which the canary has one."""
+    return Noise(placebo, 40, serving, serving, 1, 60.0, (Dispersion(1, phi, phi, 100),))
 
 
 def judged(evidence: Evidence, rounds: int, weight: int | None = 50) -> Analysis:
@@ -140,14 +147,68 @@ def test_a_measured_design_effect_divides_the_evidence() -> None:
     signal = replace(SHARE, paired=True)
     together = [replace(one, instance="a") for one in series]
     plain = fold(begin(settings(signal), START), together)
-    tempered = fold(
-        with_noise(begin(settings(signal), START), SHARE.name, 2.0, 0.0, 0, 4), together
+    tempered, same = (
+        fold(with_noise(begin(settings(signal), START), SHARE.name, noise(phi)), together)
+        for phi in (2.0, 0.5)
     )
-    same = fold(with_noise(begin(settings(signal), START), SHARE.name, 0.5, 0.0, 0, 4), together)
     grown = max(plain.signals[2].harm) - log(0.8)
 
     assert max(tempered.signals[2].harm) - log(0.8) == pytest.approx(grown / 2, abs=1e-3)
     assert same.signals[2].harm == plain.signals[2].harm
+
+
+LIMITED = Settings(
+    0.01, 0.001, 0.05, (Objective("availability", 0.95, ObjectiveKind.ERRORS),), (50,)
+)
+
+
+def failing(arms: dict[Arm, tuple[int, int]]) -> list[Series]:
+    """Arms that answer so many requests a round, of which so many fail, for two rounds."""
+    return [
+        counter(arm, outcome, [count * n for n in range(3)], "errors")
+        for arm, (requests, bad) in arms.items()
+        for outcome, count in ((GOOD, requests - bad), (BAD, bad))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arms", "test", "divided_by"),
+    [
+        pytest.param({C: (10, 8), S: (90, 4)}, "canary", 2.0, id="its part of all requests"),
+        pytest.param({C: (50, 40), S: (50, 2)}, "canary", 6.0, id="five times as many a pod"),
+        pytest.param({C: (50, 40)}, "alone", 11.0, id="all requests, and no control"),
+        pytest.param({C: (50, 2), S: (50, 40)}, "stable", 1.0, id="stable can only excuse it"),
+    ],
+)
+def test_limits_are_tempered_by_how_many_requests_share_a_pod(
+    arms: dict[Arm, tuple[int, int]], test: str, divided_by: float
+) -> None:
+    """Claim: one pod's bad minute is no more than that, however many requests were sent to it."""
+    plain = fold(begin(LIMITED, START), failing(arms))
+    noisy = with_noise(begin(LIMITED, START), "errors", noise(2.0, serving=10))
+    tempered = fold(noisy, failing(arms))
+    grown, less = (
+        max(getattr(one.objectives[0].limits, test)) - log(0.8) for one in (plain, tempered)
+    )
+
+    assert grown > 5.0
+    assert less == pytest.approx(grown / divided_by, abs=1e-3)
+
+
+def test_a_comparison_that_the_placebos_reach_confirms_no_broken_objective() -> None:
+    """Claim: what stable's own pods do to each other is no reason to blame the canary's limit."""
+    series = failing({C: (20, 8), S: (180, 4)})
+    verdicts = [
+        judged(
+            fold(with_noise(begin(LIMITED, START), "errors", noise(1.0, placebo)), series), 2
+        ).verdict
+        for placebo in (0.0, 30.0)
+    ]
+
+    assert isinstance(verdicts[0], Breach)
+    assert isinstance(verdicts[1], Inconclusive)
+    assert verdicts[1].reason is Reason.NOT_YET_PROVEN
+    assert "not yet shown to be worse than stable" in verdicts[1].message
 
 
 def test_a_placebo_raises_the_bar_by_what_it_exceeds_alpha() -> None:
@@ -157,7 +218,7 @@ def test_a_placebo_raises_the_bar_by_what_it_exceeds_alpha() -> None:
     values = [
         judged(
             fold(
-                with_noise(begin(settings(signal), START), SHARE.name, 1.0, placebo, 40, 4), series
+                with_noise(begin(settings(signal), START), SHARE.name, noise(1.0, placebo)), series
             ),
             2,
         )

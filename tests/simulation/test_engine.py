@@ -11,6 +11,7 @@ from statistics import mean
 from typing import Any
 
 import pytest
+from bench.replay import standard_error
 
 from headgate.api.model_deployment import Objective, Ramp, Rollout
 from headgate.api.model_rollout import Policy
@@ -107,6 +108,18 @@ def test_the_same_seed_gives_the_same_rollout() -> None:
     """Claim: nothing but the source brings chance."""
     assert released(HARMFUL) == released(HARMFUL)
     assert released(HARMFUL) != released(HARMFUL, seed=1)
+
+
+@pytest.mark.replay
+def test_one_pod_with_much_of_the_traffic_is_not_blamed_for_its_bad_minutes() -> None:
+    """Claim: pods whose failures differ by a factor of e and wander do not break the stated rate
+    where one of them gets half of all requests: through all terms at most 2 % are taken back."""
+    wandering = replace(HEALTHY, dispersion=Dispersion(1.0))
+    course = constant(replace(COURSE, horizon=800, pod_history=3 * 3600), 50)
+    runs = [released(wandering, course, seed) for seed in range(24)]
+    back = [run for run in runs if run.ending is Ending.ROLLED_BACK]
+
+    assert len(back) / len(runs) <= 0.02 + 3 * standard_error(0.02, len(runs))
 
 
 def test_a_constant_weight_is_kept_to_the_end() -> None:

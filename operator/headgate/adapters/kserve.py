@@ -219,6 +219,7 @@ def read_health(
         scheduled_at=_scheduled_at(pods),
         unschedulable=_unschedulable(pods),
         problem=_problem(inference_service, pods),
+        pods=min(map(_available_replicas, found), default=0) if complete else 0,
     )
 
 

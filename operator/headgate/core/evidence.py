@@ -20,6 +20,7 @@ from headgate.core import measured as signals
 from headgate.core import stored
 from headgate.core.counters import ERRORS, LATENCY, Arm, Block, Kind, Series, difference
 from headgate.core.measured import Counts, Measured, Stream, Tally, add, bucket_after
+from headgate.core.noise import Noise
 from headgate.core.signals import Objective, ObjectiveKind, OnBreach, Settings, Signal, Worse
 from headgate.core.stats import evalue, mixture, sizes
 from headgate.core.stats.mixture import Logs
@@ -55,7 +56,7 @@ START_EVERY = timedelta(minutes=5)
 
 _BUDGETS = 2.0  # a canary may spend its error budget this many times as fast
 _HISTORIES = 2.0  # ... or fail this many times as often as stable did before
-_VERSION = 2
+_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,19 +269,10 @@ def with_baseline(evidence: Evidence, series: Sequence[Series], until: datetime)
     return replace(evidence, signals=tuple(measured))
 
 
-def with_noise(
-    evidence: Evidence, signal: str, phi: float, placebo: float, runs: int, units: int
-) -> Evidence:
-    """Temper a signal from here on by its measured design effect, and raise its bar to the placebo.
-
-    `phi` >= 1 is how many times as much as independent requests the counts of stable's `units` pods
-    vary, `placebo` the largest log e-value of `runs` of them against the others.
-    """
-    measured, place = list(evidence.signals), evidence.place(signal)
-    measured[place] = replace(
-        measured[place], phi=max(1.0, phi), placebo=placebo, placebo_runs=runs, units=units
-    )
-    return replace(evidence, signals=tuple(measured))
+def with_noise(evidence: Evidence, signal: str, noise: Noise) -> Evidence:
+    """Temper a signal from here on by its measured noise, and raise its bar to the placebos'."""
+    place = evidence.place(signal)
+    return _with_signal(evidence, place, replace(evidence.signals[place], noise=noise))
 
 
 # One block
@@ -323,11 +315,12 @@ def _measure(evidence: Evidence, place: int, signal: Signal, block: Block) -> Ev
     if _is_warming_up(evidence, signal, block):
         counts = {}
     evidence = _with_signal(evidence, place, one)
-    evidence = _with_limits(evidence, signal, counts)
+    evidence = _with_limits(evidence, signal, block.at, counts)
     one = signals.counted(evidence.signals[place], signal, block, counts)
     evidence = _with_signal(evidence, place, one)
     if not one.stream.waiting.is_enough:
         return evidence
+    one = signals.tempered(one, block.at - evidence.begun_at)
     if signal.name == LATENCY:
         evidence = _with_thresholds(evidence, one)
     done = signals.closed(one, signal, evidence.settings, block, evidence.starts)
@@ -367,14 +360,17 @@ def _with_starts(evidence: Evidence, at: datetime) -> Evidence:
     )
 
 
-def _with_limits(evidence: Evidence, signal: Signal, counts: Mapping[Arm, Counts]) -> Evidence:
+def _with_limits(
+    evidence: Evidence, signal: Signal, at: datetime, counts: Mapping[Arm, Counts]
+) -> Evidence:
     """Multiply the absolute tests of the objectives on this signal by one block."""
     tests = list(evidence.objectives)
     for n, objective in enumerate(evidence.settings.objectives):
         bad_from = evidence.bad_from(objective)
         if objective.signal == signal.name and bad_from is not None and counts:
             tests[n] = replace(
-                tests[n], limits=_limited(evidence, objective, signal, counts, tests[n].limits)
+                tests[n],
+                limits=_limited(evidence, objective, signal, at, counts, tests[n].limits),
             )
     return replace(evidence, objectives=tuple(tests))
 
@@ -383,38 +379,54 @@ def _limited(
     evidence: Evidence,
     objective: Objective,
     signal: Signal,
+    at: datetime,
     counts: Mapping[Arm, Counts],
     before: Limits,
 ) -> Limits:
     """Move the tests of the arms in a block: together where both were read, the canary else alone.
 
     Where each pod is scraped by itself, no block has both; the canary then counts for both tests.
+    Stable's test is not tempered: all it can do is to excuse the canary.
     """
     bad_from = evidence.bad_from(objective) or 0
     canary, stable = counts.get(Arm.CANARY), counts.get(Arm.STABLE)
+    phi = _alone_phi(evidence, objective, at, counts)
     limit = evidence.limit(objective, compared=True)
     if canary is not None and stable is not None:
         return replace(
             before,
-            canary=_multiplied(before.canary, canary, bad_from, limit),
+            canary=_multiplied(before.canary, canary, bad_from, limit, phi),
             stable=_multiplied(before.stable, stable, bad_from, limit),
         )
     after = before
     if canary is not None:
         budget = evidence.limit(objective, compared=False)
-        after = replace(after, alone=_multiplied(before.alone, canary, bad_from, budget))
+        after = replace(after, alone=_multiplied(before.alone, canary, bad_from, budget, phi))
     if signal.paired:
         return after
     if canary is not None:
-        return replace(after, canary=_multiplied(before.canary, canary, bad_from, limit))
+        return replace(after, canary=_multiplied(before.canary, canary, bad_from, limit, phi))
     return replace(after, stable=_multiplied(before.stable, stable or (), bad_from, limit))
 
 
-def _multiplied(logs: Logs, counts: Counts, bad_from: int, limit: float) -> Logs:
+def _alone_phi(
+    evidence: Evidence, objective: Objective, at: datetime, counts: Mapping[Arm, Counts]
+) -> float:
+    """The design effect of what the canary alone did in a block."""
+    noise = evidence.signals[evidence.place(objective.signal)].noise
+    requests = sum(map(sum, counts.values()))
+    if noise is None or not requests:
+        return 1.0
+    load = noise.canary_load(sum(counts.get(Arm.CANARY, ())) / requests)
+    return noise.phi_at(at - evidence.begun_at, load)
+
+
+def _multiplied(logs: Logs, counts: Counts, bad_from: int, limit: float, phi: float = 1.0) -> Logs:
     requests = sum(counts)
     if not requests:
         return logs
-    return mixture.multiply(logs, evalue.limit_logs(sum(counts[bad_from:]), requests, limit))
+    factors = evalue.limit_logs(sum(counts[bad_from:]), requests, limit)
+    return signals.multiplied(logs, factors, phi)
 
 
 def _with_thresholds(evidence: Evidence, latency: Measured) -> Evidence:

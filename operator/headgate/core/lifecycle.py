@@ -214,6 +214,7 @@ class Health:
         scheduled_at: When its last pod was scheduled; None if some pod is not.
         unschedulable: The scheduler's message, when it cannot place a pod.
         problem: What is wrong with it in the platform's words ("" if nothing is known).
+        pods: How many pods of it are available; of several components the fewest.
     """
 
     serving: bool = False
@@ -222,6 +223,7 @@ class Health:
     scheduled_at: datetime | None = None
     unschedulable: str = ""
     problem: str = ""
+    pods: int = 0
 
     @property
     def ready(self) -> bool:

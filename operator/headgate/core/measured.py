@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import accumulate
-from math import inf, isclose, sqrt
+from math import inf, isclose, log, sqrt
 
 from headgate.core.counters import Arm, Block, Kind
+from headgate.core.noise import Noise
 from headgate.core.signals import Settings, Signal, Worse
 from headgate.core.stats import divergence, evalue, mixture, shape
 from headgate.core.stats.evalue import Table
@@ -89,8 +90,8 @@ class Measured:
     what the shape's alternatives are made of, renewed as stable's counts grow. `harm` tests a ratio
     or the share over a threshold, `shape` a distribution; what does not apply is empty.
 
-    `phi` is the design effect that every test is tempered by, `placebo` the logarithm of the
-    largest e-value that stable's own pods reached against each other in `placebo_runs` runs.
+    `noise` is what stable's own pods do to it, None where they are not told apart; `phi` the design
+    effect that the comparison was last tempered by.
 
     Of a signal that is not paired: `confirmed` is the log e-value before the round of scrapes that
     began at `round_at`, `calm` the rounds since stable's last incident (CALM at most),
@@ -107,9 +108,7 @@ class Measured:
     stable_as_of: datetime | None = None
     canary_as_of: datetime | None = None
     phi: float = 1.0
-    placebo: float = 0.0
-    placebo_runs: int = 0
-    units: int = 0
+    noise: Noise | None = None
     confirmed: float = 0.0
     round_at: datetime | None = None
     calm: int = CALM
@@ -118,6 +117,15 @@ class Measured:
     def as_of(self, arm: Arm) -> datetime | None:
         """The last scrape in which this arm had a counter, or None."""
         return self.canary_as_of if arm is Arm.CANARY else self.stable_as_of
+
+    @property
+    def placebo_runs(self) -> int:
+        """How many replays of stable's own pods the bar of this signal was raised by."""
+        return self.noise.placebo_runs if self.noise is not None else 0
+
+    def raised(self, alpha: float) -> float:
+        """By how much the log e-value must exceed what it would, were it not for the placebos."""
+        return max(0.0, self.noise.placebo_log + log(alpha)) if self.noise is not None else 0.0
 
     def value(self, starts: int) -> float:
         """The log e-value against "no harm": of harm and shape the one there is, or their mean."""
@@ -232,6 +240,16 @@ def _counted_apart(measured: Measured, block: Block, counts: Mapping[Arm, Counts
         stream, waiting, since = replace(stream, history=history), Tally(), block.at
     waiting = waiting.plus(counts.get(Arm.CANARY, ()), counts.get(Arm.STABLE, ()))
     return replace(measured, stream=replace(stream, waiting=waiting), waiting_from=since)
+
+
+def tempered(measured: Measured, age: timedelta) -> Measured:
+    """Say how much the table that is waiting is to be tempered, this long after the beginning."""
+    noise, waiting = measured.noise, measured.stream.waiting
+    if noise is None:
+        return measured
+    canary, stable = sum(waiting.canary), sum(waiting.stable)
+    load = noise.compared_load(canary / (canary + stable))
+    return replace(measured, phi=noise.phi_at(age, load))
 
 
 def closed(

@@ -11,6 +11,11 @@ evidence that came out is what this service produces by itself: a canary that is
 such runs exceeds all of them with a chance of 1 / (n + 1). Both are needed: the effect that a few
 units show may be too small, and where units differ for good there are only as many independent
 runs as units.
+
+What lies above 1 in a design effect grows with the requests that share a unit's fate: units of
+which each gets n requests, and whose rates scatter by v, give 1 + n v / (p (1 - p)). So the effect
+measured on stable's units is carried over to what is compared by how many requests a unit gets
+there. One pod with half of all requests says little more than the same pod with a tenth of them.
 """
 
 from __future__ import annotations
@@ -62,13 +67,16 @@ class Noise:
     """What a rollout's evidence is held against.
 
     `placebo_log` (>= 0) is the largest tempered log evidence of `placebo_runs` runs, 0 of none.
-    `units` had requests. `by_length` are the design effects over so many steps of `step_seconds`,
-    ascending and at least one.
+    `units` were looked at; `serving` had requests in the last half hour, and `canary_units` is how
+    many the canary has, both at least 1. `by_length` are the design effects over so many steps of
+    `step_seconds`, ascending and at least one.
     """
 
     placebo_log: float
     placebo_runs: int
     units: int
+    serving: int
+    canary_units: int
     step_seconds: float
     by_length: tuple[Dispersion, ...]
 
@@ -77,14 +85,29 @@ class Noise:
         """The design effect over the longest time measured, at least 1: the one to be shown."""
         return self.phi_at(timedelta(seconds=self.by_length[-1].length * self.step_seconds))
 
-    def phi_at(self, age: timedelta) -> float:
+    def phi_at(self, age: timedelta, load: float = 1.0) -> float:
         """What divides the log evidence of a block that ends this long after the first began.
 
         Known before the block, so that the result is an e-value still. A minute's block is divided
         by what a minute adds, or a service whose pods differ for good would blind the first minute,
-        in which most harm is found.
+        in which most harm is found. `load` is how many times as many requests share a unit's fate
+        as when it was measured; never less than was measured is taken, as pods come and go.
         """
-        return design_effect(self.by_length, age.total_seconds() / self.step_seconds)
+        measured = design_effect(self.by_length, age.total_seconds() / self.step_seconds)
+        return 1.0 + max(1.0, load) * (measured - 1.0)
+
+    def compared_load(self, canary_share: float) -> float:
+        """The load of a comparison in which the canary has this share (0..1) of all requests.
+
+        Where each of c and s units gets its part, a difference of shares has the variance of
+        independent requests plus v (1/c + 1/s); among stable's own units that is a load of 1.
+        """
+        between = canary_share * (1.0 - canary_share)
+        return between * (self.serving / self.canary_units + 1.0)
+
+    def canary_load(self, canary_share: float) -> float:
+        """The load of the canary alone, with this share (0..1) of all requests."""
+        return canary_share * self.serving / self.canary_units
 
     def threshold_log(self, alpha: float) -> float:
         """The log evidence that makes a breach: neither chance nor a placebo reaches it."""
@@ -96,9 +119,10 @@ def measure(histories: Sequence[UnitHistory], margin: float, canary_units: int) 
 
     `margin` is that of the harm test, `canary_units` how many units the canary has (at least 1).
     None if it cannot be known: fewer than two units with requests, or too few bad ones to compare.
-    Holds for a canary whose units take about as many requests each as stable's. Of many units 64
-    are looked at and of many runs 128: it takes a tenth of a second, and is to be done once.
+    Of many units 64 are looked at and of many runs 128: it takes a tenth of a second, and is to be
+    done once.
     """
+    serving = _serving(histories)
     busy = _busy(histories)
     times = _times(busy)
     if len(busy) < 2 or len(times) < 2:
@@ -109,7 +133,7 @@ def measure(histories: Sequence[UnitHistory], margin: float, canary_units: int) 
     if not found:
         return None
     runs = _placebos(moments, times, canary_units)
-    noise = Noise(0.0, len(runs), len(busy), step, found)
+    noise = Noise(0.0, len(runs), len(busy), serving, max(1, canary_units), step, found)
     logs = [_run_log(run, margin, noise) for run in _worst(runs, margin)]
     return replace(noise, placebo_log=max(logs, default=0.0))
 
@@ -120,6 +144,16 @@ def _busy(histories: Sequence[UnitHistory]) -> Sequence[UnitHistory]:
     busy.sort(key=lambda one: one.unit)
     every = max(1.0, len(busy) / MOST_UNITS)
     return [busy[int(n * every)] for n in range(min(len(busy), MOST_UNITS))]
+
+
+def _serving(histories: Sequence[UnitHistory]) -> int:
+    """How many units had requests in the last half hour; those before have gone."""
+    newest = max((one.steps[-1].at for one in histories if one.steps), default=None)
+    recent = (
+        [step for step in one.steps if newest is not None and newest - step.at < WINDOW]
+        for one in histories
+    )
+    return max(1, sum(any(step.good or step.bad for step in steps) for steps in recent))
 
 
 def _times(histories: Sequence[UnitHistory]) -> Sequence[datetime]:

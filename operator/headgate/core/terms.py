@@ -37,7 +37,9 @@ from headgate.core.stats.mixture import Logs
 from headgate.core.verdict import Reason
 
 _SLOW = 0.95  # without a latency objective, slower than this share of stable's requests is "slow"
-_CORROBORATED = 50.0  # e-value of the comparison below which a broken objective blames nobody
+CORROBORATED = 50.0
+"""E-value of the comparison below which a broken objective or a spent budget blames nobody."""
+
 _NOTHING = Table(0, 0, 0, 0)
 
 
@@ -114,8 +116,7 @@ def _signal_term(
         found = _higher_term(settings, evidence, signal, one, found)
     elif not signal.is_ratio:
         found = _different_term(signal, one, found)
-    raised = max(0.0, one.placebo + log(settings.alpha))
-    return replace(found, log_value=found.log_value - raised)
+    return replace(found, log_value=found.log_value - one.raised(settings.alpha))
 
 
 def _ratio_term(
@@ -307,8 +308,9 @@ def _doubt(
     """Why a canary above its limit may not be to blame: stable is too, or hardly does better."""
     if mixture.log_value(tests.limits.stable, evidence.starts) >= -log(settings.alpha):
         return Reason.STABLE_IN_INCIDENT
-    compared = tests.harm or evidence.signals[evidence.place(objective.signal)].harm
-    if mixture.log_value(compared, evidence.starts) < log(_CORROBORATED):
+    one = evidence.signals[evidence.place(objective.signal)]
+    compared = mixture.log_value(tests.harm or one.harm, evidence.starts)
+    if compared - one.raised(settings.alpha) < log(CORROBORATED):
         return Reason.NOT_YET_PROVEN
     return None
 

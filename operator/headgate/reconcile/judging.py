@@ -7,7 +7,7 @@ Metrics that do not answer are data: no evidence either way.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from math import log
@@ -72,6 +72,15 @@ class Inputs:
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """What is asked of the canary when it begins to be judged: its pods, at least one, and the
+    profile of its training data, None without one."""
+
+    pods: int
+    read_profile: Callable[[], Awaitable[Profile | None]]
+
+
+@dataclass(frozen=True, slots=True)
 class Judgement:
     """The evidence after a look, the verdict on it, and what that was made from.
 
@@ -93,15 +102,15 @@ async def judge_rollout(
     policy: Policy,
     verified_at: datetime | None,
     guards: Guards,
-    profile: Profile | None,
+    candidate: Candidate,
     world: World,
     now: datetime,
 ) -> Judgement:
     """Read what was counted since the last checkpoint and judge it.
 
     `record` is the one in charge (None: nothing is), `verified_at` since when the route is in force
-    (None: it is not), `profile` the canary's reference. Without anything to judge the evidence is
-    what was stored. Metrics that cannot be read are Inconclusive, never an exception.
+    (None: it is not). Without anything to judge the evidence is what was stored. Metrics that
+    cannot be read are Inconclusive, never an exception.
     """
     state = memory.state
     evidence = stored_evidence(record)
@@ -112,7 +121,7 @@ async def judge_rollout(
     arms = arms_of(key, state, memory.route)
     try:
         if evidence is None:
-            evidence = await _begin(arms, policy, profile, memory.route, verified_at, world, now)
+            evidence = await _begin(arms, policy, candidate, memory.route, verified_at, world, now)
         if evidence.since != verified_at:
             evidence = rebase(evidence, verified_at)
         sources = sources_of(policy, evidence.settings.signals)
@@ -234,13 +243,13 @@ def _told(drifts: Sequence[Drift]) -> str:
 async def _begin(
     arms: Arms,
     policy: Policy,
-    profile: Profile | None,
+    candidate: Candidate,
     route: RouteMemory,
     verified_at: datetime,
     world: World,
     now: datetime,
 ) -> Evidence:
-    settings = settings_of(policy, profile)
+    settings = settings_of(policy, await candidate.read_profile())
     evidence = begin(settings, verified_at)
     if arms.stable is None:
         return evidence
@@ -251,13 +260,14 @@ async def _begin(
     series, _ = await _read(history, sources, since, world, now)
     own = [replace(s, points=tuple(p for p in s.points if p.at >= since)) for s in series]
     evidence = with_baseline(evidence, own, verified_at)
-    return await _with_noise(evidence, history, sources[0], verified_at, world, now)
+    return await _with_noise(evidence, history, sources[0], candidate, verified_at, world, now)
 
 
 async def _with_noise(
     evidence: Evidence,
     arms: Arms,
     source: SignalSource,
+    candidate: Candidate,
     verified_at: datetime,
     world: World,
     now: datetime,
@@ -267,12 +277,8 @@ async def _with_noise(
     units = await world.metrics.units(arms, source, since, now, NOISE_STEP)
     histories = histories_of(units, since, verified_at)
     margin = evidence.settings.margin
-    found = await asyncio.to_thread(noise.measure, histories, margin, 1)
-    if found is None:
-        return evidence
-    return with_noise(
-        evidence, ERRORS, found.phi, found.placebo_log, found.placebo_runs, found.units
-    )
+    found = await asyncio.to_thread(noise.measure, histories, margin, max(1, candidate.pods))
+    return evidence if found is None else with_noise(evidence, ERRORS, found)
 
 
 def histories_of(

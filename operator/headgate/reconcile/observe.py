@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from headgate.adapters.gateway import RouteView, observe_route
@@ -72,7 +73,7 @@ from headgate.reconcile.acceptance import (
 )
 from headgate.reconcile.drifting import read_drifts
 from headgate.reconcile.guards import Guards, look_at_budgets, with_inputs
-from headgate.reconcile.judging import Judgement, judge_rollout, stored_evidence
+from headgate.reconcile.judging import Candidate, Judgement, judge_rollout
 from headgate.reconcile.policy import plan_of
 from headgate.reconcile.profiles import profile_of
 from headgate.reconcile.world import Key, World
@@ -177,7 +178,10 @@ async def observe(key: Key, owner: Manifest, world: World, now: datetime) -> Obs
         policy,
         verified_at,
         guards,
-        await _canary_profile(memory, record, children, world),
+        Candidate(
+            health.get(memory.state.canary.hash, ABSENT).pods if memory.state.canary else 0,
+            partial(_canary_profile, memory.state.canary, children, world),
+        ),
         world,
         now,
     )
@@ -243,11 +247,10 @@ def _is_same_data(revision: Manifest | None, resolved: Resolved | None) -> bool:
 
 
 async def _canary_profile(
-    memory: Memory, record: Manifest | None, children: Children, world: World
+    canary: Revision | None, children: Children, world: World
 ) -> Profile | None:
-    """Read the profile that a rollout's signals are made by; only where it begins to be judged."""
-    canary = memory.state.canary
-    if canary is None or record is None or stored_evidence(record) is not None:
+    """Read the profile that a rollout's signals are made by."""
+    if canary is None:
         return None
     return await profile_of(children.revisions.get(canary.hash), world)
 

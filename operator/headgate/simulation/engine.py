@@ -176,14 +176,7 @@ class _Rollout:
         history = self.source.read(start + timedelta(seconds=self.source.first_second), start)
         self.evidence = with_baseline(begin(self.course.settings, start), history, start)
         if found is not None:
-            self.evidence = with_noise(
-                self.evidence,
-                ERRORS,
-                found.phi,
-                found.placebo_log,
-                found.placebo_runs,
-                found.units,
-            )
+            self.evidence = with_noise(self.evidence, ERRORS, found)
         self.state = State(Phase.STABLE, start, stable=STABLE, proven=True, number=1)
         while self.state.phase is not Phase.PROGRESSING:
             self._take(decide(self._situation(start)), start)
