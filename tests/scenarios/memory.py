@@ -228,6 +228,7 @@ class Behaviour:
     answers: bool = True
     schedulable: bool = True
     problem: str = ""
+    pods: int = 1
 
 
 @dataclass
@@ -265,14 +266,14 @@ class Platform:
             self.cluster.remove("Pod", "models", f"{name}-pod")
             return
         behaviour = self.behaviour_of(name)
-        up = 1 if behaviour.starts and behaviour.schedulable else 0
+        up = behaviour.pods if behaviour.starts and behaviour.schedulable else 0
         self._put_child("Deployment", f"{name}-predictor", labels, service)
         deployment = self.cluster.find("Deployment", "models", f"{name}-predictor")
         assert deployment is not None
         deployment["status"] = {
             "observedGeneration": 1,
-            "replicas": 1,
-            "updatedReplicas": 1,
+            "replicas": behaviour.pods,
+            "updatedReplicas": behaviour.pods,
             "availableReplicas": up,
         }
         self._put_child("Pod", f"{name}-pod", labels, service)
