@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from math import comb, exp, inf
+from math import exp
 from random import Random
 
 import pytest
@@ -36,7 +36,6 @@ from headgate.core.slo.level import (
 )
 from headgate.core.slo.ticks import TOTAL, Counter, Outcomes, Ticks, count_ticks, window_counts
 from headgate.core.stats.evalue import Table, limit_logs
-from headgate.core.stats.interval import difference_interval, log_mixture, rate_interval
 from headgate.core.stats.mixture import log_mean
 
 NOW = datetime(2026, 11, 25, 4, 30, tzinfo=UTC)
@@ -374,90 +373,6 @@ class TestExposure:
 
         assert found.allowed == pytest.approx(20 * remaining)
         assert found.is_breach is wanted
-
-
-class TestInterval:
-    """Bounds of a rate that hold at all looks."""
-
-    @pytest.mark.parametrize("rate", [0.01, 0.1, 0.5, 0.97])
-    @pytest.mark.parametrize("alpha", [0.01, 0.2])
-    def test_the_true_rate_is_hardly_ever_left(self, rate: float, alpha: float) -> None:
-        """By exact enumeration of 400 looks: the chance of ever excluding it is within alpha."""
-        alive, ever = {0: 1.0}, 0.0
-        for n in range(1, 401):
-            following: dict[int, float] = {}
-            for bad, chance in alive.items():
-                following[bad] = following.get(bad, 0.0) + chance * (1 - rate)
-                following[bad + 1] = following.get(bad + 1, 0.0) + chance * rate
-            limit = {bad: exp(log_mixture(bad, n, rate)) >= 1 / alpha for bad in following}
-            ever += sum(chance for bad, chance in following.items() if limit[bad])
-            alive = {bad: chance for bad, chance in following.items() if not limit[bad]}
-
-        assert 0.0 < ever <= alpha
-
-    @pytest.mark.parametrize("rate", [0.003, 0.05, 0.4, 0.99])
-    def test_its_mean_is_one(self, rate: float) -> None:
-        """The mixture is a martingale: the mean of M(p) over all counts at the rate p is 1."""
-        chances = [comb(30, bad) * rate**bad * (1 - rate) ** (30 - bad) for bad in range(31)]
-        mean = sum(c * exp(log_mixture(bad, 30, rate)) for bad, c in enumerate(chances))
-
-        assert mean == pytest.approx(1.0)
-
-    def test_impossible_rates_are_refuted_at_once(self) -> None:
-        """One failure refutes the rate 0, one success the rate 1, and nothing refutes nothing."""
-        found = [log_mixture(1, 1, 0.0), log_mixture(0, 1, 1.0), log_mixture(0, 0, 0.3)]
-
-        assert found == [inf, inf, 0.0]
-
-    @given(requests=st.integers(0, 10**7), share=st.floats(0, 1), alpha=st.floats(1e-6, 0.5))
-    def test_the_interval_holds_what_was_seen_and_nothing_refuted(
-        self, requests: int, share: float, alpha: float
-    ) -> None:
-        """It has x/n inside, and ends where the mixture reaches 1/alpha, or at 0 or 1."""
-        bad = round(share * requests)
-        found = rate_interval(bad, requests, alpha)
-
-        assert 0.0 <= found.low <= (bad / requests if requests else 0.5) <= found.high <= 1.0
-        for end in (found.low, found.high):
-            if 0.0 < end < 1.0:
-                assert exp(log_mixture(bad, requests, end)) == pytest.approx(1 / alpha, rel=1e-3)
-
-    def test_more_requests_narrow_it(self) -> None:
-        """At 1 %, the width falls from all that is possible to about 0.1 points at a million."""
-        found = [rate_interval(n // 100, n, 0.01) for n in (0, 100, 10_000, 1_000_000)]
-
-        widths = [each.high - each.low for each in found]
-        assert widths == sorted(widths, reverse=True)
-        assert (widths[0], widths[-1]) == (1.0, pytest.approx(0.0009, rel=0.1))
-
-    def test_the_difference_of_two_arms_is_hardly_ever_left(self) -> None:
-        """In a replay of 200 rollouts, looked at every 100 requests, at 10 %: within 10 %."""
-        chance = Random(11)
-        left = 0
-        for _ in range(200):
-            bad_c = bad_s = 0
-            for look in range(1, 9):
-                bad_c += sum(chance.random() < 0.25 for _ in range(20))
-                bad_s += sum(chance.random() < 0.1 for _ in range(80))
-                found = difference_interval(bad_c, 20 * look, bad_s, 80 * look, 0.1)
-                if not found.low <= 0.15 <= found.high:
-                    left += 1
-                    break
-
-        assert left / 200 <= 0.1
-
-    @pytest.mark.parametrize(
-        ("bad", "requests", "alpha"),
-        [
-            pytest.param(2, 1, 0.1, id="more failures than requests"),
-            pytest.param(-1, 1, 0.1, id="fewer than none"),
-            pytest.param(0, 1, 0.0, id="no doubt at all"),
-        ],
-    )
-    def test_impossible_counts_are_refused(self, bad: int, requests: int, alpha: float) -> None:
-        """They raise instead of giving an interval of nothing."""
-        with pytest.raises(ValueError, match="wanted"):
-            rate_interval(bad, requests, alpha)
 
 
 def points(*values: float | None, step: timedelta = MINUTE) -> tuple[Point, ...]:

@@ -20,6 +20,11 @@ varies, the interval need not hold the average of the chances so far. Of the dif
 one thing more is to be had: a base rate that moves for both arms while their shares of traffic
 move too shows as a difference where there is none. So counts should come from a time of one
 weight, or the block tests in `evalue`, which allow any common drift, should decide alongside.
+
+Requests that share a fate (those of one pod) say less than as many independent ones. So log M is
+divided by their design effect before it is held against log(1/alpha), as the e-values are that
+decide: for independent requests M^(1/phi) has a mean of at most 1 still (Jensen), so that the
+interval only widens, by about sqrt(phi).
 """
 
 from __future__ import annotations
@@ -55,16 +60,19 @@ def log_mixture(bad: int, requests: int, rate: float) -> float:
     return mixed - likely
 
 
-def rate_interval(bad: int, requests: int, alpha: float) -> Interval:
+def rate_interval(bad: int, requests: int, alpha: float, design_effect: float = 1.0) -> Interval:
     """Bound a failure rate, at all looks together, with chance `1 - alpha`; [0, 1] from nothing.
 
-    Raises ValueError if there are more failures than requests, or `alpha` is not in (0, 1).
+    `design_effect` (>= 1) is how many times as much the counts vary as those of independent
+    requests. Raises ValueError if there are more failures than requests, `alpha` is not in (0, 1)
+    or the design effect is below 1.
     """
-    if not 0 <= bad <= requests or not 0.0 < alpha < 1.0:
-        raise ValueError(f"wanted 0 <= bad <= requests, found {bad} of {requests}, alpha {alpha}")
+    if not 0 <= bad <= requests or not 0.0 < alpha < 1.0 or not design_effect >= 1.0:
+        counts = f"{bad} of {requests}, alpha {alpha}, design effect {design_effect}"
+        raise ValueError(f"wanted 0 <= bad <= requests, found {counts}")
     if not requests:
         return Interval(0.0, 1.0)
-    limit = -log(alpha)
+    limit = -log(alpha) * design_effect
     seen = bad / requests
 
     def refuted(rate: float) -> bool:
@@ -76,15 +84,23 @@ def rate_interval(bad: int, requests: int, alpha: float) -> Interval:
 
 
 def difference_interval(
-    canary_bad: int, canary_requests: int, stable_bad: int, stable_requests: int, alpha: float
+    canary_bad: int,
+    canary_requests: int,
+    stable_bad: int,
+    stable_requests: int,
+    alpha: float,
+    design_effect: float = 1.0,
 ) -> Interval:
     """Bound p_c - p_s, at all looks together, with chance `1 - alpha`; [-1, 1] from nothing.
 
-    Each arm gets half of `alpha`, so that the bound needs no word on how the arms depend on each
-    other (Bonferroni). Raises ValueError as `rate_interval` does.
+    All differences of two rates that neither arm's own test has refuted. Each arm gets half of
+    `alpha`, so that the bound needs no word on how the arms depend on each other (Bonferroni). One
+    test of both arms, inverted over the difference, pays for both arms' unknown rates at once: with
+    20 times as many requests of stable it is a fifth wider, with equally many a tenth narrower.
+    `design_effect` and ValueError as in `rate_interval`.
     """
-    canary = rate_interval(canary_bad, canary_requests, alpha / 2.0)
-    stable = rate_interval(stable_bad, stable_requests, alpha / 2.0)
+    canary = rate_interval(canary_bad, canary_requests, alpha / 2.0, design_effect)
+    stable = rate_interval(stable_bad, stable_requests, alpha / 2.0, design_effect)
     return Interval(canary.low - stable.high, canary.high - stable.low)
 
 
