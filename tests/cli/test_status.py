@@ -406,7 +406,8 @@ async def test_json_has_the_documented_shape() -> None:
     assert set(record) == {
         *("name", "number", "outcome", "phase", "reason", "message", "from", "to", "steps"),
         *("bakeSeconds", "bakeState", "startedAt", "firstRequestAt", "finishedAt"),
-        *("evidenceAsOf", "stepBeganAt", "changes", "signals", "verdict", "integrity", "previous"),
+        *("evidenceAsOf", "countedSince", "stepBeganAt", "changes", "signals", "verdict"),
+        *("integrity", "previous"),
     }
     assert record["from"] == {"version": "1", "hash": "ca743f42", "revision": "fraud-ca743f42"}
     assert record["steps"][0] == {"weight": 10, "holdSeconds": 20.0, "state": "current"}

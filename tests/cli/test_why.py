@@ -130,10 +130,21 @@ async def test_answer_is_one_plain_sentence(
         (
             "ErrorsHigher",
             "errors",
-            "it failed more of its requests than version 1 at the same time",
+            "it failed more of its requests than version 1: canary failed",
         ),
-        ("LatencyHigher", "latency", "it was slower than version 1 at the same time"),
-        ("ObjectiveBroken", "objective/p99", "it broke the objective p99"),
+        ("LatencyHigher", "latency", "it was slower than version 1: canary failed"),
+        ("ObjectiveBroken", "objective/p99", "it broke the objective p99: canary failed"),
+        (
+            "SignalWorse",
+            "tokens",
+            "its signal tokens was worse than that of version 1: canary failed",
+        ),
+        (
+            "DistributionDiffers",
+            "scores",
+            "its signal scores differed from that of version 1: canary",
+        ),
+        ("BudgetSpent", "objective/p99", "it spent more of the error budget of p99 than one"),
         ("NewReason", "drift", "canary failed"),
     ],
 )
@@ -164,6 +175,48 @@ async def test_page_of_a_rollback_has_the_numbers_behind_it() -> None:
     assert f"{errors['canary']['bad']} of {errors['canary']['requests']} (" in shown
     assert "after the first request" in shown
     assert "record: intact; before it: fraud-0001, which is as it was named then" in shown
+
+
+async def test_page_has_what_each_number_rests_on() -> None:
+    """The interval, from when to when was counted, the noise and the query, each once."""
+    story = await stories.rolled_back()
+    found = stories.objects(story)
+    errors = found.rollouts[1]["status"]["signals"][0]
+    errors |= {"designEffect": "1.4", "placeboRuns": 120, "pods": 12}
+    shown = plain_text(page(explain(found, "models", "fraud", None, story.clock.now())))
+
+    low, high = float(errors["lowestPoints"]), float(errors["highestPoints"])
+    assert f"points  {low:+.3g} to {high:+.3g}  " in shown
+    assert "signals, counted from 2026-01-05 12:01:12Z to 2026-01-05 12:01:20Z" in shown
+    assert "errors  design effect 1.4, 120 placebo runs, of 12 pods" in shown
+    assert "errors, objective/availability  memory{signal='errors'}" in shown
+    assert "latency                         memory{signal='latency'}" in shown
+    assert shown.count("memory{") == 2
+
+
+OLDER = ("lowestPoints", "highestPoints", "designEffect", "placeboRuns", "pods", "query")
+
+
+async def test_record_of_an_older_operator_is_told_without_what_it_does_not_have() -> None:
+    """What was not recorded is not known: no number, no line, and no failure."""
+    story = await stories.rolled_back()
+    found = stories.objects(story)
+    for signal in found.rollouts[1]["status"]["signals"]:
+        for key in OLDER:
+            signal.pop(key, None)
+    found.rollouts[1]["status"]["evidence"]["state"] = '{"version":1}'
+    told = explain(found, "models", "fraud", None, story.clock.now())
+    shown = plain_text(page(told))
+
+    assert told.record is not None
+    assert {(s.lowest_points, s.design_effect, s.query) for s in told.record.signals} == {
+        (None, None, "")
+    }
+    assert told.record.counted_since is None
+    assert "├─ signals\n" in shown
+    assert " to +" not in shown
+    assert "asked for" not in shown
+    assert "not measured" in shown
 
 
 async def test_numbers_of_the_first_revision_say_that_it_has_everything() -> None:

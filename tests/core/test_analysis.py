@@ -84,7 +84,7 @@ def test_a_harmful_canary_is_a_breach_with_its_numbers() -> None:
     assert verdict == Breach(
         "errors",
         Reason.ERRORS_HIGHER,
-        "canary failed 38 of 1,902 requests, stable 41 of 36,118 at the same time; "
+        "canary failed 38 of 1,902 requests, stable 41 of 36,118 in the same 2 s; "
         "chance of this without harm below 1 in 1,000,000.",
         1902,
     )
@@ -110,7 +110,7 @@ def test_a_healthy_canary_earns_its_weight() -> None:
 
     assert verdict == Pass(
         "Earned a weight of 25 %: canary failed 4 of 1,000 requests, "
-        "stable 40 of 10,000 at the same time.",
+        "stable 40 of 10,000 in the same 2 s.",
         1000,
     )
 
@@ -124,7 +124,7 @@ def test_a_larger_weight_takes_more_proof_and_says_how_much() -> None:
     assert verdict.requests_needed is not None
     assert 500 < verdict.requests_needed < 1500
     assert verdict.message == (
-        "No harm seen: canary failed 4 of 1,000 requests, stable 40 of 10,000 at the same time. "
+        "No harm seen: canary failed 4 of 1,000 requests, stable 40 of 10,000 in the same 2 s. "
         "A weight of 100 % needs proof that the canary is less than 0.5 points worse: "
         f"about {verdict.requests_needed:,} more of its requests."
     )
@@ -242,7 +242,7 @@ def test_a_fault_of_both_versions_is_no_reason_to_roll_back() -> None:
 
     assert verdict == Inconclusive(
         Reason.STABLE_IN_INCIDENT,
-        "canary failed 60 of 200 requests, stable 600 of 2,000 at the same time: "
+        "canary failed 60 of 200 requests, stable 600 of 2,000 in the same 2 s: "
         "both break the objective, so rolling back would not help.",
         None,
     )
@@ -280,7 +280,7 @@ def test_a_limit_blames_nobody_before_the_comparison_agrees() -> None:
 
     assert verdict == Inconclusive(
         Reason.NOT_YET_PROVEN,
-        "canary failed 4 of 30 requests, stable 0 of 40 at the same time: "
+        "canary failed 4 of 30 requests, stable 0 of 40 in the same 2 s: "
         "the canary breaks the objective, but is not yet shown to be worse than stable.",
         None,
     )
@@ -296,7 +296,7 @@ def test_a_slow_canary_is_a_breach_of_latency() -> None:
     assert isinstance(verdict, Breach)
     assert verdict.reason in (Reason.LATENCY_HIGHER, Reason.OBJECTIVE_BROKEN)
     assert verdict.message.startswith(
-        "canary took over 0.25 s for 300 of 1,000 requests, stable 500 of 10,000 at the same time;"
+        "canary took over 0.25 s for 300 of 1,000 requests, stable 500 of 10,000 in the same 2 s;"
     )
 
 

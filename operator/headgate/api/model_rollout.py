@@ -125,7 +125,10 @@ class SignalReport(Report):
     a stable arm.
     """
     lowest_points: Number | None = None
-    """Lower end of the interval of that difference at 95 %, valid however often one looks."""
+    """
+    Lower end of the interval of that difference at 95 %, valid however often one looks while either
+    arm's rate stays as it is.
+    """
     highest_points: Number | None = None
     """Upper end of it."""
     evidence: Number
@@ -135,9 +138,14 @@ class SignalReport(Report):
     requests_needed: Count | None = None
     """Estimate of canary requests until the next weight is earned; absent if there is none."""
     design_effect: Number | None = None
-    """How much more its counts vary than independent requests would; absent where that is 1."""
+    """
+    How many times as much its counts vary between stable's pods as those of independent requests;
+    absent where that could not be measured.
+    """
     placebo_runs: Count | None = None
-    """Replays of stable's own pods as canaries that set its bar; absent without any."""
+    """Replays of stable's own pods as canaries that its bar was held against."""
+    pods: Count | None = None
+    """Pods of stable that both were measured on."""
     query: Annotated[Line, Field(max_length=1024)] | None = None
     """What Prometheus was asked for."""
     message: Sentence

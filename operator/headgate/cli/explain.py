@@ -15,6 +15,7 @@ from headgate.cli.lines import (
     Node,
     Span,
     at_time,
+    between,
     columns,
     draw,
     number,
@@ -115,9 +116,12 @@ def _chosen(
 # --- the one sentence ----------------------------------------------------------------------------
 
 _CAUSES = {
-    "ErrorsHigher": "it failed more of its requests than {stable} at the same time",
-    "LatencyHigher": "it was slower than {stable} at the same time",
-    "ObjectiveBroken": "it broke the objective {objective}",
+    "ErrorsHigher": "it failed more of its requests than {stable}",
+    "LatencyHigher": "it was slower than {stable}",
+    "SignalWorse": "its signal {signal} was worse than that of {stable}",
+    "DistributionDiffers": "its signal {signal} differed from that of {stable}",
+    "ObjectiveBroken": "it broke the objective {signal}",
+    "BudgetSpent": "it spent more of the error budget of {signal} than one rollout may",
     "CandidateNotReady": "it was not ready in time",
     "ProgressDeadlineExceeded": "there was no verdict before the progress deadline",
 }
@@ -152,15 +156,16 @@ def _told(record: Record) -> str:
 
 
 def _cause(record: Record) -> str:
-    verdict, stable = record.verdict, _name(record.from_)
-    reason = record.reason
+    """Say what it went back for, and of a breach the counts that show it."""
+    verdict, reason, told = record.verdict, record.reason, ""
     if reason == "AnalysisFailed" and verdict is not None and verdict.verdict == "Breach":
-        reason = verdict.reason
+        reason, told = verdict.reason, _lower(verdict.message)
     pattern = _CAUSES.get(reason)
     if pattern is None:
-        return _lower(record.message) or f"of {reason}"
-    objective = verdict.signal.removeprefix("objective/") if verdict else ""
-    return pattern.format(stable=stable, objective=objective)
+        return told or _lower(record.message) or f"of {reason}"
+    signal = verdict.signal.removeprefix("objective/") if verdict else ""
+    cause = pattern.format(stable=_name(record.from_), signal=signal)
+    return f"{cause}: {told}" if told else cause
 
 
 def _name(revision: Reference | None) -> str:
@@ -342,7 +347,7 @@ def _record(record: Record, place: str) -> Node:
         *_times(record),
         *([_decision(record.verdict)] if record.verdict else []),
         Node(text("what happened"), tuple(Node(row) for row in columns(_happened(record.changes)))),
-        *([_signals(record.signals)] if record.signals else []),
+        *(_signals(record) if record.signals else []),
         *_chain(record),
     ]
     return Node(title, tuple(nodes))
@@ -386,22 +391,58 @@ def _happened(changes: Sequence[Change]) -> list[tuple[Span, ...]]:
     ] or [(Span("nothing yet"),)]
 
 
-def _signals(signals: Sequence[Signal]) -> Node:
-    header = ("signal", "canary", "stable", "difference", "harm", "to roll back", "still needed")
-    rows = [tuple(Span(word, "dim") for word in header)]
-    rows += [
-        (
-            Span(signal.name),
-            Span(share(signal.canary_bad, signal.canary_requests)),
-            Span(share(signal.stable_bad, signal.stable_requests)),
-            Span(points(signal.difference_points)),
-            Span(number(signal.evidence)),
-            Span(number(signal.threshold)),
-            Span("" if not signal.requests_needed else f"{signal.requests_needed:,} requests"),
-        )
-        for signal in signals
-    ]
-    return Node(text("signals"), tuple(Node(row) for row in columns(rows)))
+_SIGNAL_HEADER = (
+    *("signal", "canary", "stable", "difference", "at 95 %"),
+    *("harm (e-value)", "to roll back", "still needed"),
+)
+
+
+def _signals(record: Record) -> list[Node]:
+    """Both arms of every signal with its test, what its noise was, and what was asked for it."""
+    rows = [tuple(Span(word, "dim") for word in _SIGNAL_HEADER)]
+    rows += [_signal(signal) for signal in record.signals]
+    nodes = [Node(text(_counted(record)), tuple(Node(row) for row in columns(rows)))]
+    noise = [(Span(s.name), Span(_noise(s))) for s in record.signals if s.pods]
+    told = tuple(Node(row) for row in columns(noise)) or (Node(text(_NO_NOISE)),)
+    nodes.append(Node(text("noise between the pods of the stable version"), told))
+    queries = dict.fromkeys(s.query for s in record.signals if s.query)
+    asked = [(Span(_asking(query, record)), Span(query, "dim")) for query in queries]
+    if asked:
+        nodes.append(Node(text("asked for"), tuple(Node(row) for row in columns(asked))))
+    return nodes
+
+
+def _asking(query: str, record: Record) -> str:
+    """Name the signals that one query was asked for."""
+    return ", ".join(signal.name for signal in record.signals if signal.query == query)
+
+
+def _counted(record: Record) -> str:
+    """Say from when to when the signals count."""
+    since, until = at_time(record.counted_since), at_time(record.evidence_as_of)
+    return f"signals, counted from {since} to {until}" if since and until else "signals"
+
+
+def _signal(signal: Signal) -> tuple[Span, ...]:
+    return (
+        Span(signal.name),
+        Span(share(signal.canary_bad, signal.canary_requests)),
+        Span(share(signal.stable_bad, signal.stable_requests)),
+        Span(points(signal.difference_points)),
+        Span(between(signal.lowest_points, signal.highest_points)),
+        Span(number(signal.evidence)),
+        Span(number(signal.threshold)),
+        Span("" if not signal.requests_needed else f"{signal.requests_needed:,} requests"),
+    )
+
+
+_NO_NOISE = "not measured: its pods are not told apart, or had too few bad requests"
+
+
+def _noise(signal: Signal) -> str:
+    effect = "not known" if signal.design_effect is None else f"{signal.design_effect:.3g}"
+    runs = "no" if not signal.placebo_runs else f"{signal.placebo_runs:,}"
+    return f"design effect {effect}, {runs} placebo runs, of {signal.pods} pods"
 
 
 def _chain(record: Record) -> list[Node]:

@@ -174,3 +174,8 @@ def share(bad: int, requests: int) -> str:
 def points(difference: float | None) -> str:
     """Write a difference in percentage points with its sign; "" if there is none."""
     return "" if difference is None else f"{difference:+.3g} points"
+
+
+def between(low: float | None, high: float | None) -> str:
+    """Write an interval of a difference in percentage points; "" if it is not known."""
+    return "" if low is None or high is None else f"{low:+.3g} to {high:+.3g}"

@@ -136,7 +136,12 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """One signal's numbers, as in the record. `evidence` reaching `threshold` alone is a breach."""
+    """One signal's numbers, as in the record. `evidence` reaching `threshold` alone is a breach.
+
+    The difference is between `lowest_points` and `highest_points` with 95 %. `design_effect`,
+    `placebo_runs` and `pods` are None where the noise between stable's pods was not measured, or
+    by an operator that did not say; `query` is "" where it is not known.
+    """
 
     name: str
     canary_requests: int
@@ -148,6 +153,12 @@ class Signal:
     threshold: float
     requests_needed: int | None
     message: str
+    lowest_points: float | None
+    highest_points: float | None
+    design_effect: float | None
+    placebo_runs: int | None
+    pods: int | None
+    query: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +201,10 @@ class Previous:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One ModelRollout. `from_` is None for a first revision, `verdict` before the first look."""
+    """One ModelRollout. `from_` is None for a first revision, `verdict` before the first look.
+
+    The signals count from `counted_since` on, None where the evidence cannot be read.
+    """
 
     name: str
     number: int
@@ -207,6 +221,7 @@ class Record:
     first_request_at: datetime | None
     finished_at: datetime | None
     evidence_as_of: datetime | None
+    counted_since: datetime | None
     step_began_at: datetime | None
     changes: tuple[Change, ...]
     signals: tuple[Signal, ...]
@@ -441,7 +456,8 @@ def _record(
     manifest: Manifest, by_name: Mapping[str, Manifest], deployment: Manifest | None
 ) -> Record:
     spec, status = manifest["spec"], _map(manifest, "status")
-    name, evidence = str(manifest["metadata"]["name"]), _map(status, "evidence")
+    name, stored = str(manifest["metadata"]["name"]), _map(status, "evidence")
+    evidence = _evidence(stored.get("state"))
     live = _map(deployment or {}, "status")
     in_charge = live.get("rollout") == name and live.get("canary") is not None
     changes = tuple(_change(c) for c in status.get("steps") or ())
@@ -462,8 +478,9 @@ def _record(
         started_at=_moment(spec.get("startedAt")),
         first_request_at=_moment(status.get("firstRequestAt")),
         finished_at=_moment(status.get("finishedAt")),
-        evidence_as_of=_moment(evidence.get("asOf")),
-        step_began_at=_step_began_at(evidence.get("state")),
+        evidence_as_of=_moment(stored.get("asOf")),
+        counted_since=evidence.begun_at if evidence else None,
+        step_began_at=evidence.first_canary_request_after_rebase_at if evidence else None,
         changes=changes,
         signals=tuple(_signal(s) for s in status.get("signals") or ()),
         verdict=_verdict(status.get("decision")),
@@ -488,18 +505,23 @@ def _change(entry: Mapping[str, Any]) -> Change:
 
 def _signal(entry: Mapping[str, Any]) -> Signal:
     canary, stable = _map(entry, "canary"), _map(entry, "stable")
-    difference = entry.get("differencePoints")
     return Signal(
         name=_text(entry.get("name")),
         canary_requests=int(canary.get("requests", 0)),
         canary_bad=int(canary.get("bad", 0)),
         stable_requests=int(stable.get("requests", 0)),
         stable_bad=int(stable.get("bad", 0)),
-        difference_points=None if difference is None else float(difference),
+        difference_points=_float(entry.get("differencePoints")),
         evidence=float(entry.get("evidence", 1)),
         threshold=float(entry.get("threshold", 0)),
         requests_needed=entry.get("requestsNeeded"),
         message=_text(entry.get("message")),
+        lowest_points=_float(entry.get("lowestPoints")),
+        highest_points=_float(entry.get("highestPoints")),
+        design_effect=_float(entry.get("designEffect")),
+        placebo_runs=entry.get("placeboRuns"),
+        pods=entry.get("pods"),
+        query=_text(entry.get("query")),
     )
 
 
@@ -565,11 +587,11 @@ def _last_place(weights: Sequence[int], changes: Sequence[Change]) -> int:
     return max((n for n, weight in enumerate(weights) if weight in had), default=-1)
 
 
-def _step_began_at(state: object) -> datetime | None:
-    """Read from the checkpoint when the step's clock began; None if it cannot be told."""
+def _evidence(state: object) -> Evidence | None:
+    """Read the checkpoint; None if there is none, or another version wrote it."""
     try:
-        return Evidence.from_json(str(state)).first_canary_request_after_rebase_at
-    except ValueError:
+        return Evidence.from_json(str(state))
+    except (ValueError, RecursionError):
         return None
 
 
@@ -615,6 +637,10 @@ def _moment(value: object) -> datetime | None:
     except ValueError:
         return None
     return found.replace(tzinfo=UTC) if found is not None and found.tzinfo is None else found
+
+
+def _float(value: object) -> float | None:
+    return None if value is None else float(str(value))
 
 
 def _duration(value: object) -> timedelta:

@@ -259,6 +259,7 @@ def _report(settings: Settings, term: Term) -> SignalReport:
         message=term.unusable or f"{term.sentence}.",
         design_effect=term.phi,
         placebo_runs=term.placebo_runs,
+        units=term.units,
     )
 
 

@@ -123,6 +123,11 @@ class Measured:
         """How many replays of stable's own pods the bar of this signal was raised by."""
         return self.noise.placebo_runs if self.noise is not None else 0
 
+    @property
+    def units(self) -> int:
+        """How many of stable's pods its noise was measured on; 0 where it was not."""
+        return self.noise.units if self.noise is not None else 0
+
     def raised(self, alpha: float) -> float:
         """By how much the log e-value must exceed what it would, were it not for the placebos."""
         return max(0.0, self.noise.placebo_log + log(alpha)) if self.noise is not None else 0.0

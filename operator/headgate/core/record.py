@@ -6,8 +6,8 @@ Owns the content of a ModelRollout's status. Must not know how it is stored.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,7 +24,7 @@ from headgate.core.lifecycle import Outcome, Reason, State
 from headgate.core.memory import render_moment
 from headgate.core.revision import record_digest
 from headgate.core.rollout import Decision
-from headgate.core.stats.interval import difference_interval
+from headgate.core.stats.interval import Interval, difference_interval
 from headgate.core.wording import plain
 
 MAX_STEPS = 64
@@ -38,8 +38,8 @@ _LARGEST_LOG = 300.0
 class Judged:
     """What a look found: the evidence, the verdict, and what that was made from besides.
 
-    `queries` say by the name of a signal what was asked for it. Without an analysis there was
-    nothing to judge.
+    `queries` finds by the name of a signal what was asked for it: it costs time, and is asked only
+    when something is written. Without an analysis there was nothing to judge.
     """
 
     evidence: Evidence | None = None
@@ -47,7 +47,7 @@ class Judged:
     control: bool = False
     weights: tuple[int, ...] = ()
     stale_after: timedelta = timedelta(0)
-    queries: Mapping[str, str] = field(default_factory=dict)
+    queries: Callable[[], Mapping[str, str]] = dict
 
 
 def render_record(
@@ -88,7 +88,8 @@ def render_record(
         if evidence.first_canary_request_at is not None:
             record["firstRequestAt"] = render_moment(evidence.first_canary_request_at)
     if analysis is not None:
-        record["signals"] = [render_signal(r, judged.queries) for r in analysis.reports]
+        queries = judged.queries()
+        record["signals"] = [render_signal(r, queries) for r in analysis.reports]
         record["decision"] = {
             **render_verdict(analysis.verdict),
             "at": render_moment(now),
@@ -158,6 +159,24 @@ def _inputs(judged: Judged) -> dict[str, Any]:
 _INTERVAL_ALPHA = 0.05
 
 
+def interval_of(report: SignalReport) -> Interval | None:
+    """Bound the difference, in percentage points, at 95 % and all looks together.
+
+    None without requests on both arms. It takes a rate that stays as it is on either arm.
+    """
+    if report.difference_points is None:
+        return None
+    within = difference_interval(
+        report.canary_bad,
+        report.canary_requests,
+        report.stable_bad,
+        report.stable_requests,
+        _INTERVAL_ALPHA,
+        report.design_effect,
+    )
+    return Interval(100.0 * within.low, 100.0 * within.high)
+
+
 def render_signal(report: SignalReport, queries: Mapping[str, str]) -> dict[str, Any]:
     """Render what one signal said; `queries` say by name what was asked for it."""
     rendered: dict[str, Any] = {
@@ -168,26 +187,41 @@ def render_signal(report: SignalReport, queries: Mapping[str, str]) -> dict[str,
         "threshold": _number(report.threshold),
         "message": plain(report.message),
     }
-    if report.difference_points is not None:
+    within = interval_of(report)
+    if report.difference_points is not None and within is not None:
         rendered["differencePoints"] = _number(report.difference_points)
-        within = difference_interval(
-            report.canary_bad,
-            report.canary_requests,
-            report.stable_bad,
-            report.stable_requests,
-            _INTERVAL_ALPHA,
-        )
-        rendered["lowestPoints"] = _number(100.0 * within.low)
-        rendered["highestPoints"] = _number(100.0 * within.high)
+        rendered["lowestPoints"] = _number(within.low)
+        rendered["highestPoints"] = _number(within.high)
     if report.requests_needed is not None:
         rendered["requestsNeeded"] = report.requests_needed
-    if report.design_effect > 1.0:
+    if report.units:
         rendered["designEffect"] = _number(report.design_effect)
-    if report.placebo_runs:
         rendered["placeboRuns"] = report.placebo_runs
+        rendered["pods"] = report.units
     if report.name in queries:
         rendered["query"] = plain(queries[report.name])
     return rendered
+
+
+def numbers_in_words(report: SignalReport, query: str) -> str:
+    """Say on one line what one signal's part in a decision rests on, its counts left out.
+
+    `query` is what was asked for it, "" if that is not known.
+    """
+    e_value = math.exp(min(report.log_evidence, _LARGEST_LOG))
+    parts = [f"e-value {e_value:.3g}, rolls back at {report.threshold:.3g}"]
+    within = interval_of(report)
+    if report.difference_points is not None and within is not None:
+        bounds = f"{within.low:+.3g} to {within.high:+.3g} at 95 %"
+        parts.insert(0, f"difference {report.difference_points:+.3g} points ({bounds})")
+    if report.requests_needed:
+        parts.append(f"about {report.requests_needed:,} more requests needed")
+    if report.units:
+        runs = f"{report.placebo_runs} placebo runs of {report.units} pods"
+        parts.append(f"design effect {report.design_effect:.3g}, {runs}")
+    if query:
+        parts.append(f"asked: {query}")
+    return f"{report.name}: {'; '.join(parts)}"
 
 
 def _number(value: float) -> str:

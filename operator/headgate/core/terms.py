@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from itertools import accumulate
 from math import inf, log, sqrt
 
@@ -35,12 +36,14 @@ from headgate.core.stats import evalue, mixture, sizes
 from headgate.core.stats.evalue import Table
 from headgate.core.stats.mixture import Logs
 from headgate.core.verdict import Reason
+from headgate.core.wording import lasting
 
 _SLOW = 0.95  # without a latency objective, slower than this share of stable's requests is "slow"
 CORROBORATED = 50.0
 """E-value of the comparison below which a broken objective or a spent budget blames nobody."""
 
 _NOTHING = Table(0, 0, 0, 0)
+_ALIKE = "at the same time"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,8 @@ class Term:
     `doubt` says why its evidence is no reason to roll back, `unusable` why there can be none.
     `missing` are further canary requests until the weight is earned: 0 if it is, None if it earns
     none. `freezes` marks one that keeps weight from the canary, and never takes it back.
-    `tolerance` is the margin its proof is about.
+    `tolerance` is the margin its proof is about. `span` is for how long both arms were counted, 0
+    if that is not known.
     """
 
     name: str
@@ -66,6 +70,8 @@ class Term:
     tolerance: float = 0.0
     phi: float = 1.0
     placebo_runs: int = 0
+    units: int = 0
+    span: timedelta = timedelta(0)
 
     @property
     def sentence(self) -> str:
@@ -74,9 +80,8 @@ class Term:
         canary = f"canary {self.what} {table.canary_bad:,} of {table.canary_requests:,} requests"
         if not table.stable_requests:
             return canary
-        return (
-            f"{canary}, stable {table.stable_bad:,} of {table.stable_requests:,} at the same time"
-        )
+        stable = f"stable {table.stable_bad:,} of {table.stable_requests:,}"
+        return f"{canary}, {stable} {f'in the same {lasting(self.span)}' if self.span else _ALIKE}"
 
 
 def terms_of(
@@ -146,7 +151,16 @@ def _ratio_term(
         tolerance=margin,
         phi=one.phi,
         placebo_runs=one.placebo_runs,
+        units=one.units,
+        span=_span(evidence, one),
     )
+
+
+def _span(evidence: Evidence, one: Measured) -> timedelta:
+    """From when the counting began to the last scrape that had both arms."""
+    if one.canary_as_of is None or one.stable_as_of is None:
+        return timedelta(0)
+    return max(timedelta(0), min(one.canary_as_of, one.stable_as_of) - evidence.begun_at)
 
 
 def _unusable(signal: Signal, one: Measured) -> str:
@@ -283,6 +297,7 @@ def _objective_terms(
             doubt=_doubt(settings, evidence, objective, tests) if control else None,
             unusable=_no_edge(evidence, objective) if first is None else "",
             tolerance=margin,
+            span=_span(evidence, evidence.signals[evidence.place(objective.signal)]),
         )
 
 

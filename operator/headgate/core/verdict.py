@@ -77,7 +77,7 @@ class SignalReport:
     e-value (not its logarithm) at which this signal alone is a breach. `requests_needed` are the
     further canary requests this signal needs to earn the next weight, None where it earns none.
     `design_effect` (>= 1) is what the e-value is tempered by, `placebo_runs` how many replays of
-    stable's own pods its bar was raised by.
+    stable's own pods its bar was raised by, `units` how many such pods both were measured on.
     """
 
     name: str
@@ -92,6 +92,7 @@ class SignalReport:
     message: str
     design_effect: float = 1.0
     placebo_runs: int = 0
+    units: int = 0
 
 
 @dataclass(frozen=True, slots=True)

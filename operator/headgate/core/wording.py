@@ -7,6 +7,7 @@ text goes.
 from __future__ import annotations
 
 import unicodedata
+from datetime import timedelta
 
 LONGEST = 1024
 """Longest text that is put into status or an Event (Kubernetes' own bound for Event messages)."""
@@ -20,3 +21,14 @@ def plain(text: str, longest: int = LONGEST) -> str:
     cleaned = "".join(" " if unicodedata.category(c).startswith("C") else c for c in text)
     words = " ".join(cleaned.split())
     return words if len(words) <= longest else words[: longest - 1] + "…"
+
+
+def lasting(span: timedelta) -> str:
+    """Write how long something lasted: `6.2 s`, `70 s`, `40 min`, `5 h`."""
+    seconds = span.total_seconds()
+    if seconds < 10.0:
+        return f"{seconds:.2g} s"
+    for size, unit in ((1.0, "s"), (60.0, "min")):
+        if seconds < 120.0 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds / 3600.0:.0f} h"

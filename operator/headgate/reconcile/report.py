@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from headgate.core.conditions import Seen, render_conditions
+from headgate.core.evidence import Evidence
 from headgate.core.lifecycle import ABSENT, Outcome, Phase, State
 from headgate.core.memory import (
     Memory,
@@ -20,11 +22,12 @@ from headgate.core.memory import (
     render_moment,
     rollout_name,
 )
-from headgate.core.record import Judged, close_record, render_record
+from headgate.core.record import Judged, close_record, numbers_in_words, render_record
 from headgate.core.rollout import Decision
 from headgate.core.slo.gate import in_words
+from headgate.core.verdict import Breach
 from headgate.core.wording import plain
-from headgate.ports import EVENT, Manifest, Refused, Unavailable
+from headgate.ports import EVENT, Arms, Manifest, Refused, SignalSource, Unavailable
 from headgate.reconcile.act import Acted
 from headgate.reconcile.guards import drift_in_words
 from headgate.reconcile.observe import Observation, tried_revision
@@ -49,7 +52,7 @@ async def report(seen: Observation, acted: Acted, world: World) -> Transition | 
         raise failure
     transition = _transition(seen, acted)
     if transition is not None:
-        await _post_event(seen.owner, transition, world)
+        await _post_event(seen.owner, transition, world, _numbers(seen, transition, world))
     for found in _findings(seen, status):
         await _post_event(seen.owner, found, world)
     return transition
@@ -227,8 +230,18 @@ def _judged(seen: Observation, world: World) -> Judged:
         control=found.inputs.control,
         weights=found.inputs.weights,
         stale_after=found.inputs.stale_after,
-        queries=world.metrics.queries(found.arms, found.sources),
+        queries=partial(_queries, found.arms, found.sources, found.evidence, world),
     )
+
+
+def _queries(
+    arms: Arms, sources: Sequence[SignalSource], evidence: Evidence | None, world: World
+) -> Mapping[str, str]:
+    """What was asked for each signal; for an objective it is what its signal was asked by."""
+    asked = world.metrics.queries(arms, sources)
+    objectives = evidence.settings.objectives if evidence is not None else ()
+    named = {f"objective/{one.name}": asked.get(one.signal) for one in objectives}
+    return {**asked, **{name: query for name, query in named.items() if query}}
 
 
 async def _close_left_record(seen: Observation, acted: Acted, world: World) -> None:
@@ -303,7 +316,23 @@ def _transition(seen: Observation, acted: Acted) -> Transition | None:
     )
 
 
-async def _post_event(owner: Manifest, transition: Transition, world: World) -> None:
+def _numbers(seen: Observation, transition: Transition, world: World) -> str:
+    """What the verdict that a transition tells of rests on; "" if it tells of none."""
+    judged = _judged(seen, world)
+    analysis = judged.analysis
+    if analysis is None or plain(analysis.verdict.message) not in transition.message:
+        return ""
+    named = analysis.verdict.signal if isinstance(analysis.verdict, Breach) else ""
+    for report in analysis.reports:
+        if report.name == named or (not named and report.canary_requests):
+            return numbers_in_words(report, judged.queries().get(report.name, ""))
+    return ""
+
+
+async def _post_event(
+    owner: Manifest, transition: Transition, world: World, numbers: str = ""
+) -> None:
+    """Tell what happened, in a sentence and, of a verdict, in numbers after it."""
     metadata, at = owner["metadata"], world.clock.now()
     # One name per object and moment: a pass that is repeated does not tell the same thing twice.
     text = f"{metadata['uid']} {transition.reason} {transition.rollout} {at.isoformat()}"
@@ -321,7 +350,7 @@ async def _post_event(owner: Manifest, transition: Transition, world: World) -> 
             "resourceVersion": metadata["resourceVersion"],
         },
         "reason": transition.reason,
-        "message": transition.message,
+        "message": plain(f"{transition.message} {numbers}"),
         "type": "Warning" if transition.warning else "Normal",
         "firstTimestamp": at.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "lastTimestamp": at.strftime("%Y-%m-%dT%H:%M:%SZ"),
