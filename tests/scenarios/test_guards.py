@@ -11,7 +11,7 @@ from tests.scenarios.memory import START, Behaviour, Story, deployment
 
 from headgate.core.counters import Arm, Point, Series
 from headgate.core.drift.build import Column, build
-from headgate.core.drift.profile import digest, render
+from headgate.core.drift.profile import Profile, digest, render
 from headgate.core.slo.budget import WINDOWS, WindowCounts
 from headgate.ports import Arms, MetricsUnavailable, SignalSource
 
@@ -352,14 +352,20 @@ async def test_a_signal_that_no_pack_has_is_refused(signal: dict[str, Any], foun
 
 # --- drift ---------------------------------------------------------------------------------------
 
-PROFILE = build(
-    [Column("amount", "number", [float(n % 100) for n in range(2000)])],
-    Column("score", "number", [(n % 100) / 100 for n in range(2000)]),
-)
+
+def profile_of(feature: str) -> Profile:
+    """Amounts and scores, all alike."""
+    return build(
+        [Column(feature, "number", [float(n % 100) for n in range(2000)])],
+        Column("score", "number", [(n % 100) / 100 for n in range(2000)]),
+    )
+
+
+PROFILE = profile_of("amount")
 DRIFT = {"reference": {"configMap": {"name": "profile"}}, "predictions": {}, "inputs": {}}
 
 
-async def watched(**drift: Any) -> Story:
+async def watched(profile: Profile = PROFILE, **drift: Any) -> Story:
     """Version 1 is stable, with a collector and a profile."""
     story = Story(collector_url="http://collector.headgate-system")
     story.cluster.put(
@@ -367,7 +373,7 @@ async def watched(**drift: Any) -> Story:
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": {"name": "profile", "namespace": "models"},
-            "data": {"profile.json": render(PROFILE)},
+            "data": {"profile.json": render(profile)},
         }
     )
     story.commit("1", drift={**DRIFT, **drift})
@@ -507,3 +513,23 @@ async def test_inputs_unlike_the_training_data_freeze_and_roll_nothing_back() ->
     assert story.status["drift"][0]["feature"] == "amount"
     assert len(events(story, "InputsDrifted")) == 1
     assert story.status.get("rejected", []) == []
+
+
+async def drifted(feature: str = "amount") -> Story:
+    """Inputs change while a canary serves, and the spec asks to roll back whoever serves them."""
+    drift = {"reference": DRIFT["reference"], "inputs": {"onBreach": "AlwaysRollBack"}}
+    story = await watched(profile_of(feature), **drift)
+    story.metrics.more = inputs(timedelta(minutes=2))
+    story.commit("2", drift=drift)
+    await story.run(timedelta(minutes=20), lambda: story.status["phase"] == "RolledBack")
+    return story
+
+
+@pytest.mark.parametrize("feature", ["amount", "Amount (€)", "tx_amount"])
+async def test_a_drifted_feature_rolls_back_whatever_its_name(feature: str) -> None:
+    """Claim: features are named by those who made the data; the record takes any of their names."""
+    story = await drifted(feature)
+
+    decision = story.cluster.all("ModelRollout")[-1]["status"]["decision"]
+    assert story.status["phase"] == "RolledBack"
+    assert (decision["signal"], decision["reason"]) == (f"input/{feature}", "InputsDrifted")

@@ -55,5 +55,8 @@ Sentence = Annotated[str, Field(max_length=4096, pattern=r"^[\P{C}\n\t]*$")]
 Uid = Annotated[str, Field(max_length=64, pattern=r"^[0-9a-zA-Z-]+$")]
 """The uid of a Kubernetes object."""
 
-SignalName = Annotated[str, Field(max_length=128, pattern=r"^[a-z0-9]([-a-z0-9./]*[a-z0-9])?$")]
-"""A signal: `errors`, `latency`, or one of an objective, such as `objective/availability`."""
+SignalName = Annotated[str, Field(min_length=1, max_length=160, pattern=r"^\P{C}*$")]
+"""
+A signal: `errors`, `latency`, one of an objective, such as `objective/availability`, or that of a
+feature, such as `input/Amount (EUR)`: features are named by those who made the data.
+"""
