@@ -251,13 +251,28 @@ def test_a_breach_cannot_be_passed_off_as_something_else(
     assert "status.decision.reason" in fields(replay_all(records)[1])
 
 
-async def test_a_reason_from_outside_is_named_as_such() -> None:
-    """Claim: of a breach by the error budget the numbers are checked, and what it rests on is
-    said."""
+async def half_way(reason: str) -> list[Record]:
+    """The records of a rollout on its way, the last passed off as a breach for this reason."""
     story = await stories.second("Progressing", 15)
     records = copy.deepcopy(list(stories.objects(story).rollouts))
     put(records[1], "status.decision.verdict", "Breach")
-    put(records[1], "status.decision.reason", "BudgetSpent")
+    put(records[1], "status.decision.reason", reason)
+    return records
+
+
+@pytest.mark.parametrize("reason", ["BudgetSpent", "InputsDrifted"])
+async def test_a_reason_that_does_not_follow_is_found_out(reason: str) -> None:
+    """Claim: a record that holds no spent budget and no drift is no breach for either of them."""
+    records = await half_way(reason)
+
+    assert {"status.decision.verdict", "status.decision.reason"} <= fields(replay_all(records)[1])
+
+
+async def test_a_reason_from_outside_is_named_as_such() -> None:
+    """Claim: of a breach by the error budget, recorded by an operator that did not say what was
+    left, the numbers are checked, and what it rests on is said."""
+    records = await half_way("BudgetSpent")
+    put(records[1], "status.decision.inputs.budgets", ABSENT)
 
     found = replay_all(records)[1]
 
@@ -265,6 +280,8 @@ async def test_a_reason_from_outside_is_named_as_such() -> None:
     assert found.notes[-1].startswith("BudgetSpent rests on the error budget at that time, which")
 
 
+NEVER_PROMISED = {"objective": "beauty", "remaining": "0.5", "requests": 1}
+NO_COUNT = {"objective": "availability", "remaining": "0.5", "requests": "many"}
 UNREADABLE = [
     ("status.evidence.state", ABSENT, "status.evidence.state is missing"),
     ("status.evidence.state", "{}", "status.evidence.state: stored evidence cannot be read"),
@@ -275,6 +292,11 @@ UNREADABLE = [
     ("status.decision.inputs.staleAfterSeconds", "soon", "status.decision cannot be judged anew"),
     ("status.decision.inputs.nextWeight", 1000, "status.decision cannot be judged anew"),
     ("status.decision.inputs.ramp", 7, "status.decision cannot be judged anew"),
+    ("status.decision.inputs.budgets", 7, "status.decision cannot be judged anew"),
+    ("status.decision.inputs.budgets", [{}], "status.decision cannot be judged anew"),
+    ("status.decision.inputs.budgets", [NEVER_PROMISED], "status.decision cannot be judged anew"),
+    ("status.decision.inputs.budgets", [NO_COUNT], "status.decision cannot be judged anew"),
+    ("status.decision.inputs.driftedInputs", 7, "status.decision cannot be judged anew"),
     ("status.decision.at", "2026-01-05", "status.decision cannot be judged anew"),
     ("status.decision", "Breach", "decision is missing, or not what it should be"),
     ("status.signals", "none", "status.signals is not what it should be"),

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from tests.scenarios.memory import START, Behaviour, Story, deployment
 
+from headgate.cli.replayed import replay_all
 from headgate.core.counters import Arm, Point, Series
 from headgate.core.drift.build import Column, build
 from headgate.core.drift.profile import Profile, digest, render
+from headgate.core.revision import record_digest
 from headgate.core.slo.budget import WINDOWS, WindowCounts
 from headgate.ports import Arms, MetricsUnavailable, SignalSource
 
@@ -515,6 +518,27 @@ async def test_inputs_unlike_the_training_data_freeze_and_roll_nothing_back() ->
     assert story.status.get("rejected", []) == []
 
 
+# --- decisions made again ------------------------------------------------------------------------
+
+
+async def overspent() -> Story:
+    """A canary within its margin and its limits spends more than is left for one rollout."""
+    spec: dict[str, Any] = {
+        "rollout": {"margin": "10", "tolerance": "50", "steps": [{"weight": 50, "hold": "1h"}]},
+        "objectives": [{"name": "availability", "target": "50", "errors": {}}],
+    }
+    story = Story()
+    story.platform.behaviours |= {"1": Behaviour(failing=0.2), "2": Behaviour(failing=0.4)}
+    story.commit("1", **spec)
+    await story.until_phase("Stable")
+    story.metrics.rate = 20.0
+    story.commit("2", **spec)
+    await story.until_phase("Progressing")
+    story.budgets.counts["availability"] = counts(whole=0.49, requests=10_000)
+    await story.until_phase("RolledBack")
+    return story
+
+
 async def drifted(feature: str = "amount") -> Story:
     """Inputs change while a canary serves, and the spec asks to roll back whoever serves them."""
     drift = {"reference": DRIFT["reference"], "inputs": {"onBreach": "AlwaysRollBack"}}
@@ -533,3 +557,75 @@ async def test_a_drifted_feature_rolls_back_whatever_its_name(feature: str) -> N
     decision = story.cluster.all("ModelRollout")[-1]["status"]["decision"]
     assert story.status["phase"] == "RolledBack"
     assert (decision["signal"], decision["reason"]) == (f"input/{feature}", "InputsDrifted")
+
+
+GUARDED = [
+    pytest.param(overspent, "BudgetSpent", id="an error budget"),
+    pytest.param(drifted, "InputsDrifted", id="drifted inputs"),
+]
+
+
+@pytest.mark.parametrize(("told", "reason"), GUARDED)
+async def test_what_guards_decide_is_made_again_from_the_record(
+    told: Callable[[], Awaitable[Story]], reason: str
+) -> None:
+    """Claim: the record holds what the rule looked at, so that nothing has to be believed."""
+    records = (await told()).cluster.all("ModelRollout")
+    found = replay_all(records)
+
+    assert records[-1]["status"]["decision"]["reason"] == reason
+    assert [(one.differences, one.problem) for one in found] == [((), ""), ((), "")]
+    assert found[1].decision == f"Breach {reason} (version 2)"
+    assert not any("rests on" in note for note in found[1].notes)
+
+
+TAMPERED = [
+    pytest.param(
+        overspent, "budgets", lambda there: there[0].update(remaining="0.5"), id="more was left"
+    ),
+    pytest.param(
+        overspent, "budgets", lambda there: there[0].update(requests=10**9), id="more was served"
+    ),
+    pytest.param(overspent, "budgets", lambda there: there.clear(), id="no budget was known"),
+    pytest.param(drifted, "driftedInputs", lambda there: there.clear(), id="nothing had drifted"),
+    pytest.param(
+        drifted, "driftedInputs", lambda there: there.insert(0, "age"), id="another feature"
+    ),
+]
+
+
+@pytest.mark.parametrize(("told", "key", "change"), TAMPERED)
+async def test_what_guards_looked_at_cannot_be_changed(
+    told: Callable[[], Awaitable[Story]], key: str, change: Callable[[Any], None]
+) -> None:
+    """Claim: other budgets or inputs lead to another decision, also with a digest made anew."""
+    records = copy.deepcopy((await told()).cluster.all("ModelRollout"))
+    status = records[1]["status"]
+    change(status["decision"]["inputs"][key])
+    status["digest"] = record_digest(records[1])
+    differing = {one.field for one in replay_all(records)[1].differences}
+
+    assert differing & {"status.decision.reason", "status.decision.signal"}
+
+
+@pytest.mark.parametrize(
+    ("told", "key", "reason"),
+    [
+        pytest.param(overspent, "budgets", "BudgetSpent", id="an error budget"),
+        pytest.param(drifted, "driftedInputs", "InputsDrifted", id="drifted inputs"),
+    ],
+)
+async def test_an_older_record_is_read_and_says_what_is_not_known(
+    told: Callable[[], Awaitable[Story]], key: str, reason: str
+) -> None:
+    """Claim: a record without these inputs is no failure; what could not be checked is named."""
+    records = copy.deepcopy((await told()).cluster.all("ModelRollout"))
+    status = records[1]["status"]
+    for absent in ("budgets", "driftedInputs"):
+        del status["decision"]["inputs"][absent]
+    status["digest"] = record_digest(records[1])
+    found = replay_all(records)[1]
+
+    assert found.is_equal
+    assert found.notes[-1].startswith(f"{reason} rests on ")
+    assert "which is not in the record" in found.notes[-1]

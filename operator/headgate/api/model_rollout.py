@@ -12,7 +12,17 @@ from pydantic import Field
 
 from .conditions import Conditions
 from .model_deployment import Objectives, Phase, Rollout, Signals, Weight
-from .names import DeploymentName, Digest, DnsName, Line, Reason, Sentence, SignalName, Uid
+from .names import (
+    DeploymentName,
+    Digest,
+    DnsLabel,
+    DnsName,
+    Line,
+    Reason,
+    Sentence,
+    SignalName,
+    Uid,
+)
 from .quantities import Count, Moment, Number
 from .records import ModelIdentity, RevisionReference
 from .schema import ListMap, Rule
@@ -160,6 +170,17 @@ class Verdict(StrEnum):
     INCONCLUSIVE = "Inconclusive"
 
 
+class BudgetInput(Report):
+    """What was left of an objective's error budget."""
+
+    objective: DnsLabel
+    """Name of the objective."""
+    remaining: Number
+    """Share of the budget that was left, to the last digit; below 0 it was overspent."""
+    requests: Count
+    """Requests that its window serves."""
+
+
 class DecisionInputs(Report):
     """What the decision was made from besides the evidence, so that it can be made again."""
 
@@ -171,6 +192,12 @@ class DecisionInputs(Report):
     """The weights that might have been earned at once, where they follow the evidence."""
     stale_after_seconds: Number
     """The oldest that evidence might be."""
+    budgets: (
+        Annotated[tuple[BudgetInput, ...], Field(max_length=8), ListMap("objective")] | None
+    ) = None
+    """Error budgets that were known; absent if the operator did not say."""
+    drifted_inputs: Annotated[tuple[Line, ...], Field(max_length=64)] | None = None
+    """Features whose inputs were not as in training; absent if the operator did not say."""
 
 
 class DecisionReport(Report):

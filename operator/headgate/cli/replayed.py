@@ -11,9 +11,9 @@ answer is shown. Takes nothing on trust: what is asked about may have been writt
     weight of the decision             that of the change that it led to, if it led to one
     the rules in evidence.state        those of the policy that the rollout began with
 
-Three reasons rest on more than the record holds: an error budget, drifted inputs, metrics that did
-not answer. Of them it is checked that the evidence alone did not ask for a rollback, which would
-have come first, and they are named.
+Metrics that did not answer are more than the record holds, and so are an error budget and drifted
+inputs in a record of an older operator. Of them it is checked that what the record does hold did
+not ask for a rollback, which would have come first, and they are named.
 """
 
 from __future__ import annotations
@@ -21,18 +21,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from pydantic import ValidationError
 
 from headgate.api.model_rollout import Policy
-from headgate.core.analysis import Analysis, Breach, Reason, judge_ramp
+from headgate.core.analysis import Analysis, Breach, Reason, Verdict, judge_ramp
 from headgate.core.evidence import Evidence
 from headgate.core.memory import render_moment
 from headgate.core.record import render_signal, render_verdict
 from headgate.core.revision import record_digest
+from headgate.core.slo.exposure import BudgetLeft
 from headgate.core.wording import plain
 from headgate.ports import Manifest
+from headgate.reconcile.judging import Inputs, guarded
 from headgate.reconcile.policy import settings_of
 
 OUTSIDE: Mapping[str, str] = {
@@ -40,7 +43,13 @@ OUTSIDE: Mapping[str, str] = {
     Reason.INPUTS_DRIFTED.value: "the inputs' drift at that time",
     Reason.METRICS_UNAVAILABLE.value: "what the metrics source answered",
 }
-"""What reasons rest on that no record holds."""
+"""What reasons rest on beside the evidence."""
+
+_RECORDED = {
+    Reason.BUDGET_SPENT.value: "budgets",
+    Reason.INPUTS_DRIFTED.value: "driftedInputs",
+}
+"""Where a decision's inputs have it; an older operator did not say."""
 
 _ABSENT = "nothing"
 _LONGEST = 300
@@ -160,23 +169,25 @@ class _Compared:
             self.equal("status.decision.verdict", decision.get("verdict"), "Inconclusive")
             self.notes.append(f"{reason} rests on {OUTSIDE[reason]}: there is nothing to judge.")
             return
-        evidence, analysis = _judged(status, decision)
-        self._verdict(decision, analysis)
+        policy = _policy(spec)
+        evidence, analysis, verdict = _judged(status, decision, policy)
+        self._verdict(decision, verdict)
         self._signals(signals, analysis)
         self._moments(status, decision, evidence)
-        self._rules(spec, evidence)
+        self._rules(policy, evidence)
 
-    def _verdict(self, decision: Mapping[str, Any], analysis: Analysis) -> None:
+    def _verdict(self, decision: Mapping[str, Any], verdict: Verdict) -> None:
         reason = str(decision.get("reason"))
-        if reason in OUTSIDE and not isinstance(analysis.verdict, Breach):
+        recorded = _RECORDED.get(reason) in _map(decision, "inputs")
+        if reason in OUTSIDE and not recorded and not isinstance(verdict, Breach):
             of = "Inconclusive" if reason == Reason.METRICS_UNAVAILABLE else "Breach"
             self.equal("status.decision.verdict", decision.get("verdict"), of)
             self.notes.append(
-                f"{reason} rests on {OUTSIDE[reason]}, which is not in the record; the evidence "
-                "alone asks for no rollback, as it should."
+                f"{reason} rests on {OUTSIDE[reason]}, which is not in the record; what is "
+                "asks for no rollback, as it should."
             )
             return
-        wanted = render_verdict(analysis.verdict)
+        wanted = render_verdict(verdict)
         for key in ("verdict", "signal", "reason", "message"):
             self.equal(f"status.decision.{key}", decision.get(key), wanted.get(key))
 
@@ -200,12 +211,7 @@ class _Compared:
             wanted = steps[-1].get("weight")
             self.equal("status.decision.weight", decision.get("weight"), wanted)
 
-    def _rules(self, spec: Mapping[str, Any], evidence: Evidence) -> None:
-        try:
-            policy = Policy.model_validate(_map(spec, "policy"), extra="ignore")
-        except ValidationError as error:
-            place = ".".join(str(part) for part in error.errors()[0]["loc"])
-            raise Unreadable(f"spec.policy.{place} cannot be read") from error
+    def _rules(self, policy: Policy, evidence: Evidence) -> None:
         wanted = settings_of(policy, None)
         for rule in ("alpha", "margin", "tolerance", "objectives", "weights"):
             self.equal(
@@ -215,8 +221,21 @@ class _Compared:
             )
 
 
-def _judged(status: Mapping[str, Any], decision: Mapping[str, Any]) -> tuple[Evidence, Analysis]:
-    """Read the evidence and what else the decision was made from, and judge."""
+def _policy(spec: Mapping[str, Any]) -> Policy:
+    try:
+        return Policy.model_validate(_map(spec, "policy"), extra="ignore")
+    except ValidationError as error:
+        place = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise Unreadable(f"spec.policy.{place} cannot be read") from error
+
+
+def _judged(
+    status: Mapping[str, Any], decision: Mapping[str, Any], policy: Policy
+) -> tuple[Evidence, Analysis, Verdict]:
+    """Read the evidence and what else the decision was made from, and judge.
+
+    The verdict is that of the analysis, or what error budgets and inputs make of it.
+    """
     state, inputs = _map(status, "evidence", {}).get("state"), _map(decision, "inputs", {})
     if not state:
         raise Unreadable("status.evidence.state is missing: there is nothing to judge")
@@ -227,14 +246,36 @@ def _judged(status: Mapping[str, Any], decision: Mapping[str, Any]) -> tuple[Evi
     except (ValueError, RecursionError) as error:
         raise Unreadable(f"status.evidence.state: {error}") from error
     try:
-        weights = tuple(_weights(inputs))
-        stale_after = timedelta(seconds=float(inputs["staleAfterSeconds"]))
+        found = _inputs(inputs, policy)
         now = datetime.fromisoformat(str(decision["at"]))
-        control = {True: True, False: False}[inputs["control"]]
-        analysis = judge_ramp(evidence.settings, evidence, weights, now, stale_after, control)
+        analysis = judge_ramp(
+            evidence.settings, evidence, found.weights, now, found.stale_after, found.control
+        )
+        verdict = guarded(analysis, evidence, policy, found)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise Unreadable(f"status.decision cannot be judged anew: {error!r}") from error
-    return evidence, analysis
+    return evidence, analysis, verdict
+
+
+def _inputs(inputs: Mapping[str, Any], policy: Policy) -> Inputs:
+    """Read what a decision was made from besides the evidence, as the operator wrote it down."""
+    return Inputs(
+        control={True: True, False: False}[inputs["control"]],
+        weights=tuple(_weights(inputs)),
+        stale_after=timedelta(seconds=float(inputs["staleAfterSeconds"])),
+        budgets=tuple(_budgets(inputs, policy)),
+        drifted=tuple(str(feature) for feature in inputs.get("driftedInputs") or ()),
+    )
+
+
+def _budgets(inputs: Mapping[str, Any], policy: Policy) -> Iterator[BudgetLeft]:
+    """The budgets that were known; what each promised is in the policy."""
+    targets = {one.name: one.target.decimal / Decimal(100) for one in policy.objectives}
+    for one in inputs.get("budgets") or ():
+        name, served = str(one["objective"]), one["requests"]
+        if not isinstance(served, int):
+            raise ValueError(f"requests of {served!r}")
+        yield BudgetLeft(name, float(one["remaining"]), float(targets[name]), served)
 
 
 def _weights(inputs: Mapping[str, Any]) -> Iterator[int]:

@@ -24,6 +24,7 @@ from headgate.core.lifecycle import Outcome, Reason, State
 from headgate.core.memory import render_moment
 from headgate.core.revision import record_digest
 from headgate.core.rollout import Decision
+from headgate.core.slo.exposure import BudgetLeft
 from headgate.core.stats.interval import Interval, difference_interval
 from headgate.core.wording import plain
 
@@ -38,8 +39,10 @@ _LARGEST_LOG = 300.0
 class Judged:
     """What a look found: the evidence, the verdict, and what that was made from besides.
 
-    `queries` finds by the name of a signal what was asked for it: it costs time, and is asked only
-    when something is written. Without an analysis there was nothing to judge.
+    `budgets` and `drifted` are what was left of error budgets, and the features whose inputs were
+    not as in training. `queries` finds by the name of a signal what was asked for it: it costs
+    time, and is asked only when something is written. Without an analysis there was nothing to
+    judge.
     """
 
     evidence: Evidence | None = None
@@ -47,6 +50,8 @@ class Judged:
     control: bool = False
     weights: tuple[int, ...] = ()
     stale_after: timedelta = timedelta(0)
+    budgets: tuple[BudgetLeft, ...] = ()
+    drifted: tuple[str, ...] = ()
     queries: Callable[[], Mapping[str, str]] = dict
 
 
@@ -153,6 +158,13 @@ def _inputs(judged: Judged) -> dict[str, Any]:
         rendered["nextWeight"] = judged.weights[0]
     if len(judged.weights) > 1:
         rendered["ramp"] = list(judged.weights)
+    # Also when empty, as absent means that an older operator did not say. To the last digit: the
+    # decision is to be made again from these numbers.
+    rendered["budgets"] = [
+        {"objective": one.objective, "remaining": repr(one.remaining), "requests": one.served}
+        for one in judged.budgets
+    ]
+    rendered["driftedInputs"] = list(judged.drifted)
     return rendered
 
 

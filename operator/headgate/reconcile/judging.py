@@ -19,7 +19,6 @@ from headgate.core.analysis import Analysis, Breach, Inconclusive, judge_ramp
 from headgate.core.analysis import Reason as Evidenced
 from headgate.core.counters import BUILT_IN, ERRORS, TOTAL, Arm, Kind, Series, difference
 from headgate.core.drift.profile import Profile
-from headgate.core.drift.reference import Drift
 from headgate.core.evidence import (
     Evidence,
     begin,
@@ -38,7 +37,7 @@ from headgate.core.memory import (
 )
 from headgate.core.rollout import next_weights
 from headgate.core.slo.budget import Budget
-from headgate.core.slo.exposure import spending
+from headgate.core.slo.exposure import BudgetLeft, spending
 from headgate.core.slo.level import Errors
 from headgate.core.verdict import Verdict
 from headgate.ports import (
@@ -64,11 +63,13 @@ _CORROBORATED = 50.0  # as for objectives: below it the comparison blames nobody
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What a verdict was made from besides the evidence."""
+    """What a verdict was made from besides the evidence: `drifted` are the names of features."""
 
     control: bool
     weights: tuple[int, ...]
     stale_after: timedelta
+    budgets: tuple[BudgetLeft, ...] = ()
+    drifted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +131,12 @@ async def judge_rollout(
     except MetricsUnavailable as error:
         nothing = Inconclusive(Evidenced.METRICS_UNAVAILABLE, str(error), None)
         return Judgement(evidence, Analysis(nothing, (), None))
-    inputs = _inputs(arms, policy, state, world)
+    inputs = _inputs(arms, policy, state, guards, world)
     settings = evidence.settings
     analysis = judge_ramp(
         settings, evidence, inputs.weights, now, inputs.stale_after, inputs.control
     )
-    verdict = _guarded(analysis, evidence, policy, guards)
+    verdict = guarded(analysis, evidence, policy, inputs)
     if failed is not None and not isinstance(verdict, Breach):
         verdict = Inconclusive(Evidenced.METRICS_UNAVAILABLE, str(failed), None)
     return Judgement(evidence, replace(analysis, verdict=verdict), inputs, arms, sources)
@@ -164,25 +165,40 @@ async def _read(
     return series, failed
 
 
-def _inputs(arms: Arms, policy: Policy, state: State, world: World) -> Inputs:
+def _inputs(arms: Arms, policy: Policy, state: State, guards: Guards, world: World) -> Inputs:
     control = arms.stable is not None
     weights = next_weights(plan_of(policy), state) if control else ()
     stale_after = max(world.options.stale_after, 3 * policy.rollout.interval.timedelta)
-    return Inputs(control, weights, stale_after)
+    drifted = tuple(drift.feature for drift in guards.drifts)
+    return Inputs(control, weights, stale_after, _budgets_left(guards.budgets), drifted)
+
+
+def _budgets_left(budgets: Sequence[Budget]) -> tuple[BudgetLeft, ...]:
+    """The budgets that failed requests draw on, as far as they are known."""
+    return tuple(
+        BudgetLeft(
+            budget.level.name,
+            budget.remaining,
+            float(budget.level.target),
+            round(budget.requests * (budget.level.window / budget.covered)),
+        )
+        for budget in budgets
+        if isinstance(budget.level.counts, Errors) and budget.remaining is not None
+    )
 
 
 # What guards add to a verdict
 
 
-def _guarded(analysis: Analysis, evidence: Evidence, policy: Policy, guards: Guards) -> Verdict:
-    """The verdict, or a breach that follows from the error budget or from drifted inputs."""
+def guarded(analysis: Analysis, evidence: Evidence, policy: Policy, inputs: Inputs) -> Verdict:
+    """Return the verdict, or a breach that follows from the error budget or from drifted inputs."""
     if isinstance(analysis.verdict, Breach):
         return analysis.verdict
-    found = _overspent(evidence, guards.budgets) or _drifted(analysis, evidence, policy, guards)
-    return found or analysis.verdict
+    drifted = _drifted(analysis, evidence, policy, inputs.drifted)
+    return _overspent(evidence, inputs.budgets) or drifted or analysis.verdict
 
 
-def _overspent(evidence: Evidence, budgets: Sequence[Budget]) -> Breach | None:
+def _overspent(evidence: Evidence, budgets: Sequence[BudgetLeft]) -> Breach | None:
     """A canary that has provably spent its part of an objective's budget by itself.
 
     The bound on its excess takes rates that do not move, so the comparison, which does not, must
@@ -193,48 +209,43 @@ def _overspent(evidence: Evidence, budgets: Sequence[Budget]) -> Breach | None:
         return None
     table, alpha = errors.stream.compared.table(1), evidence.settings.alpha
     for budget in budgets:
-        if not isinstance(budget.level.counts, Errors) or budget.remaining is None:
-            continue
-        served = round(budget.requests * (budget.level.window / budget.covered))
-        target = float(budget.level.target)
-        spent = spending(table, budget.remaining, target, served, alpha)
+        spent = spending(table, budget.remaining, budget.target, budget.served, alpha)
         if spent.is_breach:
             message = (
                 f"canary failed {table.canary_bad:,} of {table.canary_requests:,} requests, stable "
                 f"{table.stable_bad:,} of {table.stable_requests:,} at the same time; at least "
                 f"{spent.proven:,.0f} of them are its own, and the error budget of "
-                f"{budget.level.name} has {spent.allowed:,.0f} for one rollout."
+                f"{budget.objective} has {spent.allowed:,.0f} for one rollout."
             )
-            name = f"objective/{budget.level.name}"
+            name = f"objective/{budget.objective}"
             return Breach(name, Evidenced.BUDGET_SPENT, message, table.canary_requests)
     return None
 
 
 def _drifted(
-    analysis: Analysis, evidence: Evidence, policy: Policy, guards: Guards
+    analysis: Analysis, evidence: Evidence, policy: Policy, drifted: Sequence[str]
 ) -> Breach | None:
     """A canary in which drifted inputs are to be, or are found to be, its own doing."""
-    if policy.drift is None or policy.drift.inputs is None or not guards.drifts:
+    if policy.drift is None or policy.drift.inputs is None or not drifted:
         return None
-    names = [f"{INPUT}{drift.feature}" for drift in guards.drifts]
+    names = [f"{INPUT}{feature}" for feature in drifted]
     if policy.drift.inputs.on_breach is OnInputs.ALWAYS_ROLL_BACK and evidence.canary_requests:
         return Breach(
             names[0],
             Evidenced.INPUTS_DRIFTED,
-            f"{_told(guards.drifts)}; the spec asks to roll back whoever serves them.",
+            f"{_told(drifted)}; the spec asks to roll back whoever serves them.",
             evidence.canary_requests,
         )
     needed = -log(evidence.settings.alpha)
     for report in analysis.reports:
         if report.name in names and report.log_evidence >= needed and report.canary_requests:
-            message = f"{report.message.rstrip('.')}; and {_told(guards.drifts)}."
+            message = f"{report.message.rstrip('.')}; and {_told(drifted)}."
             return Breach(report.name, Evidenced.INPUTS_DRIFTED, message, report.canary_requests)
     return None
 
 
-def _told(drifts: Sequence[Drift]) -> str:
-    names = ", ".join(drift.feature for drift in drifts[:5])
-    return f"inputs are not what the model was trained on ({names})"
+def _told(drifted: Sequence[str]) -> str:
+    return f"inputs are not what the model was trained on ({', '.join(drifted[:5])})"
 
 
 # The beginning of a rollout

@@ -230,6 +230,8 @@ def _judged(seen: Observation, world: World) -> Judged:
         control=found.inputs.control,
         weights=found.inputs.weights,
         stale_after=found.inputs.stale_after,
+        budgets=found.inputs.budgets,
+        drifted=found.inputs.drifted,
         queries=partial(_queries, found.arms, found.sources, found.evidence, world),
     )
 

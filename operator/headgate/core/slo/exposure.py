@@ -45,6 +45,17 @@ def first_weight_cap(
 
 
 @dataclass(frozen=True, slots=True)
+class BudgetLeft:
+    """What a rollout may draw on: the share of an objective's error budget that is left (1 is all,
+    below 0 overspent), its target (a share), and how many requests its window serves."""
+
+    objective: str
+    remaining: float
+    target: float
+    served: int
+
+
+@dataclass(frozen=True, slots=True)
 class Spending:
     """What a canary has cost: failures beyond what stable would have had, and how many it may."""
 
