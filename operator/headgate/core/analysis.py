@@ -67,6 +67,7 @@ def judge(
         _check_breach(settings, terms),
         _check_traffic(settings, evidence, terms, weight, control),
         _check_usable(settings, evidence, terms, weight),
+        _check_signals_fresh(settings, evidence, weight, now, stale_after),
         _check_frozen(settings, terms, weight),
         _check_proof(terms, weight),
     )
@@ -192,6 +193,29 @@ def _check_usable(
             no_edge = "wanted an edge" in term.unusable
             reason = Reason.THRESHOLD_NOT_AN_EDGE if no_edge else Reason.SIGNAL_MISSING
             return Inconclusive(reason, term.unusable, None)
+    return None
+
+
+def _check_signals_fresh(
+    settings: Settings,
+    evidence: Evidence,
+    weight: int | None,
+    now: datetime,
+    stale_after: timedelta,
+) -> Inconclusive | None:
+    """What was proven by a signal that nobody scrapes any more earns no further weight.
+
+    It is asked after a breach: one signal's silence hides no other's harm.
+    """
+    if weight is None:
+        return None
+    for signal, one in zip(settings.measured, evidence.signals, strict=True):
+        for arm in (Arm.CANARY, Arm.STABLE):
+            at = one.as_of(arm)
+            if at is not None and now - at > stale_after:
+                what = f"The last sample of {arm} for {signal.name}"
+                message = _too_old(what, now - at, stale_after)
+                return Inconclusive(Reason.EVIDENCE_STALE, message, None)
     return None
 
 

@@ -81,8 +81,10 @@ def _nature(signal: ModelSignal) -> tuple[Kind, Worse, bool, str]:
     if signal.pack is not None:
         pack = load_pack(signal.pack.name)
         packed = pack.signal(signal.pack.signal)
-        worse = Worse.EITHER if packed.either else Worse.HIGHER
-        return _packed_kind(packed), worse, pack.paired, packed.unit
+        kind = _packed_kind(packed)
+        either = packed.either or kind is Kind.CATEGORIES  # classes have no order
+        worse = Worse.EITHER if either else Worse.HIGHER
+        return kind, worse, pack.paired, packed.unit
     if signal.histogram is not None:
         either = signal.histogram.worse is Direction.EITHER
         worse = Worse.EITHER if either else Worse.HIGHER
