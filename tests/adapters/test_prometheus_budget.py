@@ -436,6 +436,38 @@ class TestEscaping:
             'down_total{namespace="models",cluster="ours"}',
         }
 
+    async def test_own_series_of_one_revision(self) -> None:
+        """The arm's label is added by us, and wins over what a person says of it."""
+        fake = FakePrometheus()
+        fake.add("up_total", per_second(10), pod="fraud-0a1b-predictor-x")
+        fake.add("up_total", per_second(90), pod="fraud-99ff-predictor-y")
+        fake.add("down_total", per_second(1), pod="fraud-0a1b-predictor-x")
+        fake.add("down_total", per_second(60), pod="fraud-99ff-predictor-y")
+        total = Selector("up_total", (("pod", ".*"),))
+        own = Own(total, bad=Selector("down_total"), arm_label="pod", arm_value="{revision}-*")
+        level = ServiceLevel("own", Decimal("0.9"), own)
+        async with budgets(fake) as adapter:
+            stable = replace(FRAUD, deployment="fraud", position=0, hash="0a1b")
+            found = await adapter.read(stable, [level], NOW, WINDOWS[-1])
+
+        assert {each["query"] for each in fake.asked} == {
+            'up_total{pod=~"fraud-0a1b-.*",namespace="models"}',
+            'down_total{namespace="models",pod=~"fraud-0a1b-.*"}',
+        }
+        hour = {each.window: each for each in found["own"]}[HOUR]
+        assert (hour.good, hour.bad) == (9 * 3600, 3600)
+
+    async def test_one_backend_of_the_route(self) -> None:
+        """Stable's own burn is that of its backend, whatever the canary's does."""
+        fake = FakePrometheus()
+        fake.count("2", per_second(90))
+        fake.count("5", per_second(1), position=1)
+        async with budgets(fake) as adapter:
+            found = await adapter.read(replace(FRAUD, position=0), [ERRORS], NOW, WINDOWS[-1])
+
+        hour = {each.window: each for each in found["errors"]}[HOUR]
+        assert (hour.good, hour.bad) == (90 * 3600, 0)
+
     @pytest.mark.parametrize(
         ("template", "service", "wanted"),
         [

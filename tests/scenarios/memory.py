@@ -471,15 +471,22 @@ class MemoryBudgets:
     """What was counted over long windows, by the objective's name; nothing unless told."""
 
     counts: dict[str, Sequence[WindowCounts]] = field(default_factory=dict)
+    stable: dict[str, Sequence[WindowCounts]] = field(default_factory=dict)
+    """What stable alone counted, where that is not what all counted."""
     up: bool = True
 
     async def read(
-        self, service: Service, objectives: Sequence[ServiceLevel], now: datetime
+        self,
+        service: Service,
+        objectives: Sequence[ServiceLevel],
+        now: datetime,
+        longest: timedelta | None = None,
     ) -> dict[str, Sequence[WindowCounts]]:
         """Answer with what was put in."""
         if not self.up:
             raise MetricsUnavailable("prometheus did not answer: budgets")
-        return {o.name: self.counts.get(o.name, ()) for o in objectives}
+        known = self.counts if service.hash is None else {**self.counts, **self.stable}
+        return {o.name: known.get(o.name, ()) for o in objectives}
 
 
 @dataclass

@@ -108,6 +108,37 @@ async def test_a_fast_burn_takes_no_step_and_rolls_nobody_back() -> None:
     assert story.status["stable"]["version"] == "2"
 
 
+async def test_a_canary_that_burns_is_no_burn_of_stable() -> None:
+    """Claim: what the canary spends closes no gate; it is judged by comparison with stable."""
+    story = await serving()
+    story.commit("2")
+    await story.until_phase("Progressing")
+    story.budgets.counts["availability"] = counts(whole=0.001, short=0.3)
+    story.budgets.stable["availability"] = counts(whole=0.001)
+    await story.until_phase("Baking")
+
+    assert story.status["canary"]["weight"] == 100
+    assert events(story, "FastBurn") == []
+
+
+async def test_a_burn_that_nobody_can_place_is_the_services() -> None:
+    """Claim: where series do not tell stable from the canary, everybody's burn holds the weight,
+    and the message says whose it is."""
+    story = await serving()
+    story.commit("2")
+    await story.until_phase("Progressing")
+    story.budgets.counts["availability"] = counts(whole=0.001, short=0.3)
+    story.budgets.stable["availability"] = []
+    await story.run(timedelta(minutes=5))
+
+    assert (story.status["phase"], story.status["canary"]["weight"]) == ("Progressing", 10)
+    told = condition(story, "BudgetAvailable")
+    assert told["reason"] == "FastBurn"
+    assert told["message"].startswith(
+        "objective availability: the service (its series do not tell stable from the canary) burns"
+    )
+
+
 async def test_the_first_weight_is_what_the_budget_allows() -> None:
     """Claim: 99.99 % with a fifth of the budget left lets a canary begin with 2 %, not with 10."""
     tight = [{"name": "availability", "target": "99.99", "errors": {}}]

@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from typing import TypeVar
 
 from headgate.adapters.packs import Pack
@@ -27,6 +28,7 @@ from headgate.adapters.prometheus_answer import RawSeries, parse_answer, parse_m
 from headgate.adapters.prometheus_http import PrometheusHTTP, PrometheusSettings
 from headgate.adapters.prometheus_query import quote
 from headgate.adapters.prometheus_selectors import (
+    arm_pattern,
     errors_of,
     latency_of,
     matching,
@@ -35,6 +37,7 @@ from headgate.adapters.prometheus_selectors import (
     route_pattern,
     spellings,
 )
+from headgate.adapters.prometheus_sources import SCRAPE_LABELS
 from headgate.core.counters import BAD, GOOD, Point
 from headgate.core.slo.budget import WINDOWS, WindowCounts
 from headgate.core.slo.level import Errors, Latency, Own, Selector, ServiceLevel, edge_at
@@ -188,22 +191,25 @@ class PrometheusBudgets:
     async def _read_own(
         self, service: Service, wanted: Own, table: _Table, now: datetime
     ) -> Sequence[Counter]:
-        """Read the user's own series, which are theirs alone: no route is added to them."""
+        """Read the user's own series, which are theirs alone: no route is added to them.
+
+        Of one revision, those that their label says to be its.
+        """
         part, outcome = (wanted.good, GOOD) if wanted.good else (wanted.bad, BAD)
         # Whatever a person's matchers say: what is counted is their own namespace's.
-        tenant = {"namespace": f"={quote(service.namespace)}"}
+        ours = {"namespace": f"={quote(service.namespace)}"}
+        if service.hash is not None and wanted.arm_label:
+            ours[wanted.arm_label] = f"=~{quote(arm_pattern(wanted.arm_value, service))}"
         selectors = [(wanted.total, TOTAL), *([(part, outcome)] if part else [])]
         answers = await asyncio.gather(
             *(
-                self._range(each.metric, matching(each) | tenant, table, now, parse_matrix)
-                for each, _ in selectors
+                self._range(
+                    each.metric, matching(each) | ours, table, now, partial(_own_counters, outcome)
+                )
+                for each, outcome in selectors
             )
         )
-        return [
-            Counter(_instance(_INSTANCE, raw.labels), outcome, raw.points())
-            for (_, outcome), found in zip(selectors, answers, strict=True)
-            for raw in found
-        ]
+        return [counter for counters in answers for counter in counters]
 
     async def _edges_of(self, service: Service, now: datetime) -> Mapping[Decimal, frozenset[str]]:
         """List the bucket bounds there are, in seconds, with the ways to write each."""
@@ -309,6 +315,19 @@ def _outcomes(counts: _Counts) -> Outcomes:
         case Own(bad=Selector()):
             return Outcomes.BAD_OF_TOTAL
     return Outcomes.GOOD_OF_TOTAL
+
+
+def _own_counters(outcome: str, raw: bytes) -> Sequence[Counter]:
+    """Read a user's counters; what is there twice, but for how it was scraped, counts twice."""
+    known: set[frozenset[tuple[str, str]]] = set()
+    counters = []
+    for one in parse_matrix(raw):
+        labels = frozenset((k, v) for k, v in one.labels.items() if k not in SCRAPE_LABELS)
+        if labels in known:
+            raise MetricsUnavailable(f"one counter is there twice: {dict(one.labels)}")
+        known.add(labels)
+        counters.append(Counter(_instance(_INSTANCE, one.labels), outcome, one.points()))
+    return counters
 
 
 def _instance(names: Sequence[str], labels: Mapping[str, str]) -> str:

@@ -54,9 +54,14 @@ def latency_of(pack: Pack) -> Latency:
 
 
 def route_pattern(pack: Pack, service: Service) -> str:
-    """Return the pattern of the arm label over the backends of the service."""
+    """Return the pattern of the pack's arm label over the backends of the service."""
+    return arm_pattern(pack.arm.value, service)
+
+
+def arm_pattern(template: str, service: Service) -> str:
+    """Return the pattern of an arm's label: of the one revision that is named, or of any."""
     hash_ = _HASH if service.hash is None else service.hash
-    value = pack.arm.value.format(
+    value = template.format(
         namespace=service.namespace,
         route=service.route,
         deployment=service.deployment,

@@ -87,7 +87,7 @@ def _counts(kind: str, content: Any, path: str) -> Errors | Latency | Own:
     }
     if "total" not in selectors:
         raise NotUsable(f"{path}.total: wanted the counter of all requests")
-    return Own(**selectors)
+    return Own(selectors["total"], selectors.get("good"), selectors.get("bad"))
 
 
 def _selector(content: Any, path: str) -> Selector:

@@ -154,7 +154,7 @@ def _ratio(ratio: Document, named: _Named) -> Own:
         if not found.is_rated and ratio.get("counter") is not True:
             raise NotUsable(f"{where}: wanted a counter (counter: true), found a gauge")
         selectors[role] = found.selector
-    return Own(**selectors)
+    return Own(selectors["total"], selectors.get("good"), selectors.get("bad"))
 
 
 def _threshold(found: Plain, objective: Document, path: str) -> Own:

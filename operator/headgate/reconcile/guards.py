@@ -6,7 +6,7 @@ has weight. What cannot be read forbids nothing and is said.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -18,7 +18,7 @@ from headgate.api.signals import Selector as Named
 from headgate.core.conditions import Finding, Objection
 from headgate.core.drift.reference import Drift
 from headgate.core.lifecycle import Restraint
-from headgate.core.slo.budget import Budget, Severity, budget_of
+from headgate.core.slo.budget import WINDOWS, Budget, Severity, WindowCounts, budget_of
 from headgate.core.slo.exposure import first_weight_cap
 from headgate.core.slo.gate import Gate, GateReason, gate, in_words
 from headgate.core.slo.level import (
@@ -31,8 +31,11 @@ from headgate.core.slo.level import (
 )
 from headgate.core.verdict import Breach, Reason
 from headgate.core.wording import plain
-from headgate.ports import MetricsUnavailable, Service
+from headgate.ports import Arms, MetricsUnavailable, Service
+from headgate.reconcile.sources import ARM_VALUES
 from headgate.reconcile.world import Key, World
+
+_Counts = Mapping[str, Sequence[WindowCounts]]
 
 _ACTING = timedelta(seconds=10)
 """Scrape, route change and what else is neither looking nor waiting for an answer."""
@@ -57,20 +60,25 @@ class Guards:
 
 
 async def look_at_budgets(
-    key: Key, policy: Policy, started: bool, world: World, now: datetime
+    key: Key, policy: Policy, started: bool, arms: Arms | None, world: World, now: datetime
 ) -> Guards:
-    """Read what is left of each objective's budget; `started` is whether a canary has weight."""
+    """Read what is left of each objective's budget, and whether stable burns it.
+
+    `started` is whether a canary has weight. The burn is then that of stable's own requests, which
+    `arms` tell: a canary that fails must not look like a failing service.
+    """
     levels = [_level(objective) for objective in policy.objectives]
     if not levels:
         return Guards()
     service = Service(key.namespace, key.name, key.name)
     try:
         counts = await world.budgets.read(service, levels, now)
+        stable = await _of_stable(service, levels, arms, world, now) if arms is not None else None
     except MetricsUnavailable as error:
         return Guards(budget=Finding(None, Reason.METRICS_UNAVAILABLE, str(error)))
     except ThresholdIsNoEdge as error:
         return Guards(objection=_no_edge(policy, error))
-    budgets = tuple(budget_of(level, counts.get(level.name, ()), now) for level in levels)
+    budgets = tuple(_budget(level, counts, stable, now) for level in levels)
     closed = gate(budgets, policy.rollout.emergency, started)
     return Guards(
         restraint=_restraint(closed),
@@ -79,6 +87,35 @@ async def look_at_budgets(
         budget=_budget_finding(budgets),
         budgets=budgets,
     )
+
+
+async def _of_stable(
+    service: Service, levels: Sequence[ServiceLevel], arms: Arms, world: World, now: datetime
+) -> _Counts:
+    """Read what stable alone answered; nothing where the route has no place for it."""
+    if arms.stable is None:
+        return {}
+    own = replace(service, position=arms.stable, hash=arms.stable_hash)
+    return await world.budgets.read(own, levels, now, WINDOWS[-1])
+
+
+def _budget(level: ServiceLevel, counts: _Counts, stable: _Counts | None, now: datetime) -> Budget:
+    """Work out one budget, with the burn of stable alone where its series tell it.
+
+    Stable has always answered something before a canary did. So where all together have requests
+    and stable has none, the series do not say whose they are, and the burn is everybody's.
+    """
+    whole = counts.get(level.name, ())
+    if stable is None:
+        return budget_of(level, whole, now)
+    own = stable.get(level.name, ())
+    if stable and not _seen(own) and _seen(whole):
+        return budget_of(level, whole, now, alone=False)
+    return budget_of(level, whole, now, own)
+
+
+def _seen(counts: Sequence[WindowCounts]) -> bool:
+    return any(each.requests for each in counts if each.window <= WINDOWS[-1])
 
 
 def _level(objective: Objective) -> ServiceLevel:
@@ -91,6 +128,8 @@ def _level(objective: Objective) -> ServiceLevel:
             total=_selector(series.total),
             good=_selector(series.good) if series.good is not None else None,
             bad=_selector(series.bad) if series.bad is not None else None,
+            arm_label=series.arm.label,
+            arm_value=ARM_VALUES[series.arm.value],
         )
     target = objective.target.decimal / Decimal(100)
     return ServiceLevel(objective.name, target, counts, objective.window.timedelta)

@@ -73,7 +73,7 @@ from headgate.reconcile.acceptance import (
 )
 from headgate.reconcile.drifting import read_drifts
 from headgate.reconcile.guards import Guards, look_at_budgets, with_inputs
-from headgate.reconcile.judging import Candidate, Judgement, judge_rollout
+from headgate.reconcile.judging import Candidate, Judgement, arms_of, judge_rollout
 from headgate.reconcile.policy import plan_of
 from headgate.reconcile.profiles import profile_of
 from headgate.reconcile.world import Key, World
@@ -224,7 +224,8 @@ async def _guards(
         policy = policy.model_copy(update={"rollout": rollout})
     state = memory.state
     started = state.canary is not None and state.phase is not Phase.PREPARING
-    guards = await look_at_budgets(key, policy, started, world, now)
+    arms = arms_of(key, state, memory.route) if started and memory.route is not None else None
+    guards = await look_at_budgets(key, policy, started, arms, world, now)
     serving = state.canary if started and state.canary else state.stable
     if serving is None or policy.drift is None or policy.drift.inputs is None:
         return guards
@@ -232,9 +233,9 @@ async def _guards(
     profile = await profile_of(revision, world)
     if profile is None:
         return guards
-    arms = Arms(key.namespace, key.name, None, None, key.name, None, serving.hash)
+    watched = Arms(key.namespace, key.name, None, None, key.name, None, serving.hash)
     try:
-        drifts = await read_drifts(profile, arms, world, now)
+        drifts = await read_drifts(profile, watched, world, now)
     except MetricsUnavailable as error:
         return replace(guards, inputs=Finding(None, "MetricsUnavailable", str(error)))
     return with_inputs(guards, policy, drifts, _is_same_data(revision, resolved))

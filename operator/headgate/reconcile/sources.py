@@ -34,11 +34,13 @@ INPUT = "input/"
 """Room of the signals that compare the arms' inputs, feature by feature."""
 
 _BREACHES = {OnSignal.ROLL_BACK: OnBreach.ROLL_BACK, OnSignal.FREEZE: OnBreach.FREEZE}
-_ARM_VALUES = {
+ARM_VALUES = {
     ArmValue.REVISION: "{revision}",
     ArmValue.HASH: "{hash}",
     ArmValue.POD: "{revision}-*",
 }
+"""The templates of what an arm's label may hold."""
+
 _TENANT = {"namespace": "{namespace}"}
 """What keeps a person's own series to the namespace of the deployment."""
 
@@ -189,7 +191,7 @@ class _Arm(TypedDict):
 
 
 def _arm(arm: ArmLabel) -> _Arm:
-    return _Arm(arm_label=arm.label, arm_value=_ARM_VALUES[arm.value], scope=_TENANT)
+    return _Arm(arm_label=arm.label, arm_value=ARM_VALUES[arm.value], scope=_TENANT)
 
 
 def _predictions_source(kind: Kind) -> SignalSource:

@@ -100,7 +100,8 @@ class Budget:
     `remaining` is the share of the error budget that is left: 1 is untouched, below 0 overspent.
     None means that too little is known: neither full nor empty. `bad` of `requests` failed within
     `covered`, the part of the window that was read. `burns` has one rate per window, None where
-    too little is known.
+    too little is known: of stable `alone`, or of the whole service where its series do not tell
+    stable from a canary.
     """
 
     level: ServiceLevel
@@ -111,6 +112,7 @@ class Budget:
     burns: Mapping[timedelta, float | None]
     firing: tuple[Pair, ...]
     as_of: datetime
+    alone: bool = True
 
     @property
     def spent(self) -> float | None:
@@ -171,12 +173,14 @@ def budget_of(
     counts: Sequence[WindowCounts],
     now: datetime,
     stable: Sequence[WindowCounts] | None = None,
+    alone: bool = True,
 ) -> Budget:
     """Work out where an objective stands.
 
     `counts` has at most one entry per window: the objective's own, and those in WINDOWS. A window
     that is missing is one about which nothing is known. While a canary has traffic, `stable` are
     the counts of stable alone, and the burns are its: what the canary burns is judged elsewhere.
+    `alone` is False where it should be so, and the series do not tell the two apart.
     """
     whole = {each.window: each for each in counts}.get(
         level.window, WindowCounts(level.window, 0, 0, timedelta(0))
@@ -202,4 +206,5 @@ def budget_of(
             and is_firing(pair, known[pair.long], known[pair.short], level.budget)
         ),
         as_of=now,
+        alone=alone,
     )

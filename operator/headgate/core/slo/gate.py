@@ -71,9 +71,12 @@ def _closed(budget: Budget) -> Iterator[Gate]:
     for pair in budget.firing:
         burn = budget.burns.get(pair.long)
         if pair.severity is Severity.PAGE and burn is not None:
+            whose = "stable" if budget.alone else "the service"
+            unsure = "" if budget.alone else " (its series do not tell stable from the canary)"
             message = (
-                f"objective {name}: stable burns its error budget {burn:.3g} times as fast as it "
-                f"may over {in_words(pair.long)}, the limit is {pair.factor:g}; the rollout holds"
+                f"objective {name}: {whose}{unsure} burns its error budget {burn:.3g} times as "
+                f"fast as it may over {in_words(pair.long)}, the limit is {pair.factor:g}; "
+                "the rollout holds"
             )
             yield Gate(GateReason.FAST_BURN, name, message)
             return

@@ -63,11 +63,16 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """The user's own counters: all requests, and either the good or the bad ones among them."""
+    """The user's own counters: all requests, and either the good or the bad ones among them.
+
+    `arm_label` tells whose they are, by the template `arm_value`; empty where nothing does.
+    """
 
     total: Selector
     good: Selector | None = None
     bad: Selector | None = None
+    arm_label: str = ""
+    arm_value: str = ""
 
     def __post_init__(self) -> None:
         if (self.good is None) == (self.bad is None):
