@@ -134,12 +134,18 @@ class Evidence:
 
     def place(self, signal: str) -> int:
         """Index of a signal by its name; raises ValueError if it is not measured."""
-        return [one.name for one in self.settings.measured].index(signal)
+        for n, one in enumerate(self.settings.measured):
+            if one.name == signal:
+                return n
+        raise ValueError(f"{signal} is not measured")
 
     def requests(self, arm: Arm, signal: str) -> int:
         """Requests of this arm that were counted on both arms at the same instants."""
-        tally = self.signals[self.place(signal)].stream.compared
-        return sum(tally.canary if arm is Arm.CANARY else tally.stable)
+        stream = self.signals[self.place(signal)].stream
+        return sum(
+            sum(tally.canary if arm is Arm.CANARY else tally.stable)
+            for tally in (stream.closed, stream.waiting)
+        )
 
     def bad_from(self, objective: Objective) -> int | None:
         """Index of the first bad outcome; None if the threshold is not (yet) a bucket edge."""
@@ -236,11 +242,7 @@ def fold(evidence: Evidence, series: Sequence[Series]) -> Evidence:
     for block in found.blocks:
         evidence = _absorb(evidence, block)
     measured = tuple(
-        replace(
-            one,
-            stable_as_of=_later(one.stable_as_of, found.seen.get((name, Arm.STABLE))),
-            canary_as_of=_later(one.canary_as_of, found.seen.get((name, Arm.CANARY))),
-        )
+        signals.scraped(one, found.seen.get((name, Arm.STABLE)), found.seen.get((name, Arm.CANARY)))
         for name, one in zip(kinds, evidence.signals, strict=True)
     )
     return replace(evidence, cursors=tuple(sorted(found.cursors.items())), signals=measured)
@@ -314,17 +316,16 @@ def _measure(evidence: Evidence, place: int, signal: Signal, block: Block) -> Ev
     one, counts = signals.laid_out(evidence.signals[place], signal, block)
     if _is_warming_up(evidence, signal, block):
         counts = {}
-    evidence = _with_signal(evidence, place, one)
+    if one is not evidence.signals[place]:  # its layout is known from here on
+        evidence = _with_signal(evidence, place, one)
     evidence = _with_limits(evidence, signal, block.at, counts)
-    one = signals.counted(evidence.signals[place], signal, block, counts)
-    evidence = _with_signal(evidence, place, one)
-    if not one.stream.waiting.is_enough:
-        return evidence
-    one = signals.tempered(one, block.at - evidence.begun_at)
-    if signal.name == LATENCY:
-        evidence = _with_thresholds(evidence, one)
-    done = signals.closed(one, signal, evidence.settings, block, evidence.starts)
-    return _with_signal(evidence, place, done)
+    one = signals.counted(one, signal, block, counts)
+    if one.stream.waiting.is_enough:
+        one = signals.tempered(one, block.at - evidence.begun_at)
+        if signal.name == LATENCY:
+            evidence = _with_thresholds(evidence, one)
+        one = signals.closed(one, signal, evidence.settings, block, evidence.starts)
+    return _with_signal(evidence, place, one)
 
 
 def _with_signal(evidence: Evidence, place: int, one: Measured) -> Evidence:
@@ -366,13 +367,12 @@ def _with_limits(
     """Multiply the absolute tests of the objectives on this signal by one block."""
     tests = list(evidence.objectives)
     for n, objective in enumerate(evidence.settings.objectives):
-        bad_from = evidence.bad_from(objective)
-        if objective.signal == signal.name and bad_from is not None and counts:
-            tests[n] = replace(
-                tests[n],
-                limits=_limited(evidence, objective, signal, at, counts, tests[n].limits),
-            )
-    return replace(evidence, objectives=tuple(tests))
+        if not counts or objective.signal != signal.name or evidence.bad_from(objective) is None:
+            continue
+        limits = _limited(evidence, objective, signal, at, counts, tests[n].limits)
+        tests[n] = replace(tests[n], limits=limits)
+        evidence = replace(evidence, objectives=tuple(tests))
+    return evidence
 
 
 def _limited(
@@ -474,7 +474,3 @@ def _fresh_tests(settings: Settings, objective: Objective) -> Tests:
         return Tests(limits)
     proven = ((0.0,) * len(evalue.PROMOTION_EFFECTS),) * len(settings.ladder)
     return Tests(limits, logs, proven)
-
-
-def _later(one: datetime | None, other: datetime | None) -> datetime | None:
-    return max((at for at in (one, other) if at is not None), default=None)

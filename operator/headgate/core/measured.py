@@ -215,6 +215,21 @@ def _by_class(
     return measured, found
 
 
+def scraped(measured: Measured, stable: datetime | None, canary: datetime | None) -> Measured:
+    """Remember when each arm last had a counter; None where it had none in the new scrapes."""
+    if stable is None and canary is None:
+        return measured
+    return replace(
+        measured,
+        stable_as_of=_later(measured.stable_as_of, stable),
+        canary_as_of=_later(measured.canary_as_of, canary),
+    )
+
+
+def _later(one: datetime | None, other: datetime | None) -> datetime | None:
+    return max((at for at in (one, other) if at is not None), default=None)
+
+
 def counted(
     measured: Measured, signal: Signal, block: Block, counts: Mapping[Arm, Counts]
 ) -> Measured:
@@ -264,35 +279,42 @@ def closed(
     waiting, known = measured.stream.waiting, measured.stream.known
     if not signal.paired:
         measured = _with_round(measured, signal, block, starts)
-    measured = _with_ratio(measured, signal, settings, waiting, known)
+    harm, promotion = _with_ratio(measured, signal, settings, waiting, known)
+    by_shape, renewed = measured.shape, measured.known
     if not signal.is_ratio:
-        measured = _with_shape(measured, signal, waiting, known, starts)
-    stream = measured.stream
-    stream = replace(
-        stream, closed=stream.closed.plus(waiting.canary, waiting.stable), waiting=Tally()
+        by_shape, renewed = _with_shape(measured, signal, waiting, known, starts)
+    together = measured.stream.closed.plus(waiting.canary, waiting.stable)
+    return replace(
+        measured,
+        stream=replace(measured.stream, closed=together, waiting=Tally()),
+        known=renewed,
+        harm=harm,
+        shape=by_shape,
+        promotion=promotion,
+        waiting_from=None,
     )
-    return replace(measured, stream=stream, waiting_from=None)
 
 
 def _with_ratio(
     measured: Measured, signal: Signal, settings: Settings, waiting: Tally, known: Counts
-) -> Measured:
+) -> tuple[Logs, tuple[Logs, ...]]:
+    """The tests of harm and of each weight, moved by a table."""
     first = bad_from(measured, signal)
     if first is None or not measured.harm:
-        return measured
+        return measured.harm, measured.promotion
     table, rate = waiting.table(first), rate_of(known, first)
     factors = evalue.harm_logs(table, rate, settings.margin_of(signal))
     margins = [settings.promotion_margin(weight, signal) for weight in settings.ladder]
-    return replace(
-        measured,
-        harm=multiplied(measured.harm, factors, measured.phi),
-        promotion=promoted(measured.promotion, margins, table, rate, measured.phi),
+    return (
+        multiplied(measured.harm, factors, measured.phi),
+        promoted(measured.promotion, margins, table, rate, measured.phi),
     )
 
 
 def _with_shape(
     measured: Measured, signal: Signal, waiting: Tally, known: Counts, starts: int
-) -> Measured:
+) -> tuple[Logs, Counts]:
+    """The test of the distribution, moved by a table, and what its alternatives were made of."""
     renewed = _renewed(measured.known, known, len(waiting.stable))
     if signal.worse is Worse.HIGHER:
         within = floor_buckets(measured, signal)
@@ -304,7 +326,7 @@ def _with_shape(
         other = divergence.alternatives(renewed, ordered)
         factors = divergence.divergence_logs(waiting.canary, waiting.stable, other)
     before = measured.shape or mixture.start(mixture.fresh(len(factors)), 0, starts)
-    return replace(measured, known=renewed, shape=multiplied(before, factors, measured.phi))
+    return multiplied(before, factors, measured.phi), renewed
 
 
 def _with_round(measured: Measured, signal: Signal, block: Block, starts: int) -> Measured:

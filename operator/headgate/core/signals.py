@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from headgate.core.counters import ERRORS, LATENCY, Kind
 
@@ -155,12 +156,7 @@ class Settings:
     @property
     def measured(self) -> tuple[Signal, ...]:
         """All signals, errors and latency first."""
-        floor = self.latency_floor_seconds
-        return (
-            Signal(ERRORS, Kind.RATIO, ERRORS_SHARE),
-            Signal(LATENCY, Kind.HISTOGRAM, LATENCY_SHARE, floor=floor, unit="s"),
-            *self.signals,
-        )
+        return _measured(self.latency_floor_seconds, self.signals)
 
     @property
     def kinds(self) -> Mapping[str, Kind]:
@@ -170,7 +166,7 @@ class Settings:
     @property
     def ladder(self) -> tuple[int, ...]:
         """The weights a promotion test runs for, ascending, 100 last."""
-        return tuple(sorted({*self.weights, 100}))
+        return _ladder(self.weights)
 
     @property
     def total_share(self) -> float:
@@ -187,3 +183,20 @@ class Settings:
         stated = signal.tolerance if signal is not None else None
         tolerance = self.tolerance if stated is None else stated
         return min(tolerance * 100.0 / weight, _LARGEST_MARGIN)
+
+
+# A look asks for these some thirty times, and they never change in a rollout.
+
+
+@lru_cache(maxsize=256)
+def _measured(floor: float, signals: tuple[Signal, ...]) -> tuple[Signal, ...]:
+    return (
+        Signal(ERRORS, Kind.RATIO, ERRORS_SHARE),
+        Signal(LATENCY, Kind.HISTOGRAM, LATENCY_SHARE, floor=floor, unit="s"),
+        *signals,
+    )
+
+
+@lru_cache(maxsize=256)
+def _ladder(weights: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(sorted({*weights, 100}))

@@ -121,7 +121,8 @@ def _signal_term(
         found = _higher_term(settings, evidence, signal, one, found)
     elif not signal.is_ratio:
         found = _different_term(signal, one, found)
-    return replace(found, log_value=found.log_value - one.raised(settings.alpha))
+    raised = one.raised(settings.alpha)
+    return replace(found, log_value=found.log_value - raised) if raised else found
 
 
 def _ratio_term(
