@@ -63,7 +63,7 @@ def judge(
     weight = next_weight if control else None
     terms = terms_of(settings, evidence, weight, control)
     checks = (
-        _check_fresh(settings, evidence, now, stale_after, control),
+        _check_fresh(evidence, now, stale_after, control),
         _check_breach(settings, terms),
         _check_traffic(settings, evidence, terms, weight, control),
         _check_usable(settings, evidence, terms, weight),
@@ -107,20 +107,24 @@ def judge_ramp(
 
 
 def _check_fresh(
-    settings: Settings, evidence: Evidence, now: datetime, stale_after: timedelta, control: bool
+    evidence: Evidence, now: datetime, stale_after: timedelta, control: bool
 ) -> Inconclusive | None:
     for arm in (Arm.STABLE, Arm.CANARY) if control else (Arm.CANARY,):
-        at = evidence.as_of(arm)
-        if at is not None and now - at > stale_after:
-            message = _too_old(f"The last sample of {arm}", now - at, stale_after)
-            return Inconclusive(Reason.EVIDENCE_STALE, message, None)
+        stale = _stale(f"The last sample of {arm}", evidence.as_of(arm), now, stale_after)
+        if stale is not None:
+            return stale
     return None
 
 
-def _too_old(what: str, age: timedelta, limit: timedelta) -> str:
-    return (
-        f"{what} is {age.total_seconds():.0f} s old, wanted at most {limit.total_seconds():.0f} s."
-    )
+def _stale(
+    what: str, at: datetime | None, now: datetime, stale_after: timedelta
+) -> Inconclusive | None:
+    """What was never sampled is not stale: other checks miss it."""
+    if at is None or now - at <= stale_after:
+        return None
+    age, most = (now - at).total_seconds(), stale_after.total_seconds()
+    message = f"{what} is {age:.0f} s old, wanted at most {most:.0f} s."
+    return Inconclusive(Reason.EVIDENCE_STALE, message, None)
 
 
 def _check_breach(settings: Settings, terms: Sequence[Term]) -> Breach | Inconclusive | None:
@@ -178,22 +182,15 @@ def _check_usable(
     """What cannot be measured earns nothing; it is no breach either."""
     if weight is None:
         return None
-    for objective in settings.objectives:
-        if objective.kind is not ObjectiveKind.LATENCY:
-            continue
-        if not evidence.edges or not evidence.requests(Arm.CANARY, LATENCY):
-            message = f"objective/{objective.name}: no latency histogram of both versions yet."
-            return Inconclusive(Reason.SIGNAL_MISSING, message, None)
-        if evidence.bad_from(objective) is None:
-            unusable = {term.name: term.unusable for term in terms}
-            message = unusable[f"objective/{objective.name}"]
-            return Inconclusive(Reason.THRESHOLD_NOT_AN_EDGE, message, None)
-    for term in terms:
-        if term.unusable and term.reason is not Reason.OBJECTIVE_BROKEN:
-            no_edge = "wanted an edge" in term.unusable
-            reason = Reason.THRESHOLD_NOT_AN_EDGE if no_edge else Reason.SIGNAL_MISSING
-            return Inconclusive(reason, term.unusable, None)
-    return None
+    slow = [one for one in settings.objectives if one.kind is ObjectiveKind.LATENCY]
+    if slow and (not evidence.edges or not evidence.requests(Arm.CANARY, LATENCY)):
+        message = f"objective/{slow[0].name}: no latency histogram of both versions yet."
+        return Inconclusive(Reason.SIGNAL_MISSING, message, None)
+    unusable = [term for term in terms if term.unusable]
+    if not unusable:
+        return None
+    first = min(unusable, key=lambda term: term.reason is not Reason.OBJECTIVE_BROKEN)
+    return Inconclusive(first.lacking, first.unusable, None)
 
 
 def _check_signals_fresh(
@@ -211,11 +208,10 @@ def _check_signals_fresh(
         return None
     for signal, one in zip(settings.measured, evidence.signals, strict=True):
         for arm in (Arm.CANARY, Arm.STABLE):
-            at = one.as_of(arm)
-            if at is not None and now - at > stale_after:
-                what = f"The last sample of {arm} for {signal.name}"
-                message = _too_old(what, now - at, stale_after)
-                return Inconclusive(Reason.EVIDENCE_STALE, message, None)
+            what = f"The last sample of {arm} for {signal.name}"
+            stale = _stale(what, one.as_of(arm), now, stale_after)
+            if stale is not None:
+                return stale
     return None
 
 

@@ -125,7 +125,7 @@ class Measured:
 
     @property
     def units(self) -> int:
-        """How many of stable's pods its noise was measured on; 0 where it was not."""
+        """How many of stable's pods its noise was measured on; 0 where they are not told apart."""
         return self.noise.units if self.noise is not None else 0
 
     def raised(self, alpha: float) -> float:

@@ -260,10 +260,15 @@ def _reject(s: Situation, reason: str, message: str) -> State:
     canary = s.state.canary
     if canary is None:
         raise ValueError("nothing to reject: there is no canary")
-    others = tuple(r for r in s.state.rejected if r.hash != canary.hash)
-    rejection = Rejection(canary.hash, canary.version, reason, s.state.number, s.now)
     state = _without_canary(_enter(s, Phase.ROLLED_BACK, Reason.BREACHED, message))
-    return replace(state, rejected=(*others, rejection)[-MAX_REJECTED:])
+    return replace(state, rejected=_with_rejection(s, canary, reason))
+
+
+def _with_rejection(s: Situation, revision: Revision, reason: str) -> tuple[Rejection, ...]:
+    """What is rejected with this revision: each hash once, the newest last."""
+    others = tuple(r for r in s.state.rejected if r.hash != revision.hash)
+    rejection = Rejection(revision.hash, revision.version, reason, s.state.number, s.now)
+    return (*others, rejection)[-MAX_REJECTED:]
 
 
 def roll_back(s: Situation) -> State:
@@ -383,15 +388,17 @@ def replace_lost(s: Situation) -> State:
         f"version {_version(s.state.stable)} has no ready endpoint since {since}; "
         f"version {_version(s.state.canary)} gets all requests"
     )
-    state = _enter(s, Phase.BAKING, Reason.STABLE_NOT_READY, message)
-    last = len(s.plan.steps) - 1
-    return replace(state, step=last, progressing_since=s.state.progressing_since or s.now)
+    return _take_over(s, Reason.STABLE_NOT_READY, message)
 
 
 def come_back(s: Situation) -> State:
     message = f"version {_version(s.state.canary)} is ready again; it gets all requests"
-    state = _enter(s, Phase.BAKING, Reason.RETURNING, message)
-    last = len(s.plan.steps) - 1
+    return _take_over(s, Reason.RETURNING, message)
+
+
+def _take_over(s: Situation, reason: Reason, message: str) -> State:
+    """Give the canary all requests, whatever steps are left."""
+    state, last = _enter(s, Phase.BAKING, reason, message), len(s.plan.steps) - 1
     return replace(state, step=last, progressing_since=s.state.progressing_since or s.now)
 
 
@@ -401,9 +408,6 @@ def go_back(s: Situation) -> State:
     if broken is None or proven is None or s.burning is None:
         raise ValueError("nothing to go back from, or to")
     message = f"{s.burning.message}; version {proven.version} was proven before and comes back"
-    others = tuple(r for r in s.state.rejected if r.hash != broken.hash)
-    reason = s.burning.reason.value
-    rejection = Rejection(broken.hash, broken.version, reason, s.state.number, s.now)
     state = _without_canary(_enter(s, Phase.PREPARING, Reason.RETURNING, message))
     return replace(
         state,
@@ -411,7 +415,7 @@ def go_back(s: Situation) -> State:
         returning=True,
         last_proven=None,
         number=s.state.number + 1,
-        rejected=(*others, rejection)[-MAX_REJECTED:],
+        rejected=_with_rejection(s, broken, s.burning.reason.value),
     )
 
 

@@ -50,7 +50,8 @@ _ALIKE = "at the same time"
 class Term:
     """One signal or objective.
 
-    `doubt` says why its evidence is no reason to roll back, `unusable` why there can be none.
+    `doubt` says why its evidence is no reason to roll back, `unusable` why there can be none, and
+    `lacking` of which kind that is.
     `missing` are further canary requests until the weight is earned: 0 if it is, None if it earns
     none. `freezes` marks one that keeps weight from the canary, and never takes it back.
     `tolerance` is the margin its proof is about. `span` is for how long both arms were counted, 0
@@ -66,6 +67,7 @@ class Term:
     what: str
     doubt: Reason | None = None
     unusable: str = ""
+    lacking: Reason = Reason.SIGNAL_MISSING
     freezes: bool = False
     tolerance: float = 0.0
     phi: float = 1.0
@@ -138,6 +140,7 @@ def _ratio_term(
         doubt = Reason.STABLE_IN_INCIDENT if one.calm < CALM else None
     margin = settings.promotion_margin(_rung(settings, weight), signal) if weight else 0.0
     errors = signal.name == ERRORS
+    unusable, lacking = _unusable(signal, one)
     return Term(
         name=signal.name,
         reason=Reason.ERRORS_HIGHER if errors else Reason.SIGNAL_WORSE,
@@ -147,7 +150,8 @@ def _ratio_term(
         missing=_missing(settings, one.promotion, table, weight, margin),
         what="failed" if errors else f"had bad {_label(signal)} in",
         doubt=doubt,
-        unusable=_unusable(signal, one),
+        unusable=unusable,
+        lacking=lacking,
         freezes=signal.on_breach is OnBreach.FREEZE,
         tolerance=margin,
         phi=one.phi,
@@ -164,20 +168,22 @@ def _span(evidence: Evidence, one: Measured) -> timedelta:
     return max(timedelta(0), min(one.canary_as_of, one.stable_as_of) - evidence.begun_at)
 
 
-def _unusable(signal: Signal, one: Measured) -> str:
+def _unusable(signal: Signal, one: Measured) -> tuple[str, Reason]:
     """Why a signal of the spec earns nothing yet; errors and latency have checks of their own."""
+    missing = Reason.SIGNAL_MISSING
     if signal.name in (ERRORS, LATENCY):
-        return ""
+        return "", missing
     arms = [
         arm for arm, at in (("canary", one.canary_as_of), ("stable", one.stable_as_of)) if not at
     ]
     if arms:
-        return f"{signal.name}: no series of {' and '.join(arms)} yet."
+        return f"{signal.name}: no series of {' and '.join(arms)} yet.", missing
     if signal.threshold is not None and one.edges and signals.bad_from(one, signal) is None:
-        return f"{signal.name}: {no_edge(one.edges, signal.threshold, signal.unit)}"
+        text = no_edge(one.edges, signal.threshold, signal.unit)
+        return f"{signal.name}: {text}", Reason.THRESHOLD_NOT_AN_EDGE
     if not sum(one.stream.compared.canary) or not sum(one.stream.compared.stable):
-        return f"{signal.name}: nothing was counted on both arms at the same time yet."
-    return ""
+        return f"{signal.name}: nothing was counted on both arms at the same time yet.", missing
+    return "", missing
 
 
 def _higher_term(
@@ -297,6 +303,7 @@ def _objective_terms(
             what=_what(objective),
             doubt=_doubt(settings, evidence, objective, tests) if control else None,
             unusable=_no_edge(evidence, objective) if first is None else "",
+            lacking=Reason.THRESHOLD_NOT_AN_EDGE,
             tolerance=margin,
             span=_span(evidence, evidence.signals[evidence.place(objective.signal)]),
         )

@@ -39,6 +39,7 @@ from headgate.core.rollout import next_weights
 from headgate.core.slo.budget import Budget
 from headgate.core.slo.exposure import BudgetLeft, spending
 from headgate.core.slo.level import Errors
+from headgate.core.terms import CORROBORATED
 from headgate.core.verdict import Verdict
 from headgate.ports import (
     Arms,
@@ -57,8 +58,6 @@ BASELINE = timedelta(minutes=10)
 
 NOISE_STEP = timedelta(minutes=1)
 """How far apart the counts of stable's pods are that its noise is measured by."""
-
-_CORROBORATED = 50.0  # as for objectives: below it the comparison blames nobody for a budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +204,8 @@ def _overspent(evidence: Evidence, budgets: Sequence[BudgetLeft]) -> Breach | No
     agree: whatever the service does, a healthy canary gets there once in fifty at most.
     """
     errors = evidence.signals[0]
-    if errors.value(evidence.starts) < log(_CORROBORATED):
+    raised = errors.raised(evidence.settings.alpha)
+    if errors.value(evidence.starts) - raised < log(CORROBORATED):
         return None
     table, alpha = errors.stream.compared.table(1), evidence.settings.alpha
     for budget in budgets:
