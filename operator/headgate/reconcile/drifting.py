@@ -1,7 +1,7 @@
 """Live inputs against the training data's profile: what the collector counted in the last hours.
 
 Owns which revision's counts are read and how they become ticks. Must not know what a drift leads
-to. Nothing is remembered between passes: the counters themselves are the memory.
+to. The counters themselves are the memory; what was found in them is kept for the minute.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from headgate.core.counters import Block, Kind, Series, difference
 from headgate.core.drift.bins import Counts
@@ -25,13 +25,25 @@ MOST_FEATURES = 64
 """Features that are watched, the first of the profile: each is two questions to Prometheus."""
 
 _AT_ONCE = 8
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 async def read_drifts(profile: Profile, arms: Arms, world: World, now: datetime) -> Sequence[Drift]:
-    """Compare the last hours of one revision's inputs with its profile.
+    """Compare the last hours of one revision's inputs with its profile, once a minute.
 
     `arms` has that revision as its canary and nothing else. Raises MetricsUnavailable.
     """
+    minute = (now - _EPOCH) // TICK
+    kept = world.drifts.get(arms)
+    if kept is None or kept[0] != minute:
+        kept = (minute, await _read(profile, arms, world, now))
+        for other in [one for one, (at, _) in world.drifts.items() if at != minute]:
+            world.drifts.pop(other, None)
+        world.drifts[arms] = kept
+    return kept[1]
+
+
+async def _read(profile: Profile, arms: Arms, world: World, now: datetime) -> Sequence[Drift]:
     watched = replace(profile, features=profile.features[:MOST_FEATURES], predictions=None)
     places = asyncio.Semaphore(_AT_ONCE)
 

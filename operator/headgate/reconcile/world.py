@@ -5,10 +5,12 @@ Owns the values between the runtime and a pass. Must not know Kopf, HTTP or quer
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 
-from headgate.ports import Budgets, Clock, Cluster, Metrics, Prober
+from headgate.core.drift.reference import Drift
+from headgate.ports import Arms, Budgets, Clock, Cluster, Metrics, Prober
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -47,7 +49,8 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """All that is outside, by its ports."""
+    """All that is outside, by its ports; and what was found in this minute of drifted inputs, which
+    costs hours of history and changes with the minute. To lose that is to read again."""
 
     cluster: Cluster
     metrics: Metrics
@@ -55,6 +58,7 @@ class World:
     prober: Prober
     clock: Clock
     options: Options = Options()
+    drifts: dict[Arms, tuple[int, Sequence[Drift]]] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
