@@ -8,8 +8,10 @@ stays (`persistent`). A run measures three hours of 20 healthy pods at steps of 
 30 minutes of a rollout in which one or two of the pods are the canary, looked at every 10 s.
 
 Printed are false rollbacks by the binomial test, by the tempered one, and by the tempered one with
-the placebo threshold, then what the last of them finds. Exits 1 if it rolls back more than the 2 %
-that are promised, by more than three standard errors.
+the placebo threshold, then what the last of them finds. The same kinds of noise are then released
+by the whole stack, with 20 pods of stable beside the canary's: all terms, real looks, a constant
+weight of 10 and of 50 %. Exits 1 if the guarded test or the stack rolls back more than the 2 % that
+are promised, by more than three standard errors.
 """
 
 from __future__ import annotations
@@ -20,19 +22,24 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from math import exp, log, sqrt
+from math import exp, inf, log, sqrt
 
 from bench.replay import START, binomial, poisson, standard_error
 
+from headgate.api.model_rollout import Policy
 from headgate.core.noise import HISTORY, START_EVERY, Noise, StepCount, UnitHistory, measure
 from headgate.core.stats import evalue, mixture
 from headgate.core.stats.evalue import Table
+from headgate.simulation import engine
+from headgate.simulation.cell import read
+from headgate.simulation.traffic import Dispersion, Gateway, Traffic
 
 PODS = 20
 BASE = 0.01
 ALPHA = 0.01
 PROMISE = 0.02
 HARMS = (0.01, 0.05)
+WEIGHTS = (10, 50)
 
 _LOOK = 10
 _STEP = 60
@@ -174,6 +181,29 @@ def run(row: Row, margin: float, seed: int, harms: Sequence[float] = HARMS) -> R
     return Run(noise, healthy, tuple(harmed))
 
 
+_CORRELATION = {"none": 0.0, "white": 0.0, "wander": 60.0, "persistent": inf}
+
+
+def released(row: Row, weight: int, seed: int, harm: float = 0.0) -> engine.Run:
+    """Release on the same kind of noise by the whole stack, at a constant weight (percent)."""
+    course = engine.Course(
+        *read(Policy()),
+        horizon=_ROLLOUT,
+        pod_history=int(HISTORY.total_seconds()),
+        canary_pods=row.canary_pods,
+    )
+    traffic = Traffic(
+        row.rate,
+        BASE,
+        harm,
+        dispersion=Dispersion(row.sigma, _CORRELATION[row.kind]) if row.sigma else None,
+        pods=PODS,
+        canary_pods=row.canary_pods,
+    )
+    source = Gateway(traffic, lambda name: random.Random(f"{seed}/{name}"))
+    return engine.release(engine.constant(course, weight), source)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Replay the chosen rows; 1 if the promise is broken in one of them."""
     parser = argparse.ArgumentParser(prog="bench.noise", description=__doc__)
@@ -186,10 +216,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"{options.runs} services a row, base 1 %, margin {100 * options.margin:g} points")
     print("false rollbacks in 30 min, %: binomial, tempered, tempered with placebo (promise: 2)")
     print("then found, %, and median s of what was found, at +1 and +5 points")
-    kept = [
-        _report(row, [run(row, options.margin, seed) for seed in seeds])
-        for row in ROWS
-        if options.only in (None, row.name)
+    rows = [row for row in ROWS if options.only in (None, row.name)]
+    kept = [_report(row, [run(row, options.margin, seed) for seed in seeds]) for row in rows]
+    print("whole stack, the margin of the API: rolled back, promoted, %")
+    kept += [
+        _report_stack(row, weight, [released(row, weight, seed) for seed in seeds])
+        for row in rows
+        for weight in WEIGHTS
     ]
     return 0 if all(kept) else 1
 
@@ -210,6 +243,20 @@ def _report(row: Row, runs: Sequence[Run]) -> bool:
     print(f"  {row.name:26} {false}   {found}   phi {phi:6.2f} threshold e^{threshold:.1f}")
     rate = sum(one is not None for one in rules[-1]) / len(runs)
     return rate <= PROMISE + 3.0 * standard_error(PROMISE, len(runs))
+
+
+def _report_stack(row: Row, weight: int, runs: Sequence[engine.Run]) -> bool:
+    back, promoted = (
+        sum(one.ending is ending for one in runs) / len(runs)
+        for ending in (engine.Ending.ROLLED_BACK, engine.Ending.PROMOTED)
+    )
+    error = standard_error(back, len(runs))
+    print(
+        f"  {row.name:26} {weight:3} %  {100 * back:5.1f} ± {100 * error:.1f}"
+        f"  {100 * promoted:5.1f}",
+        flush=True,
+    )
+    return back <= PROMISE + 3.0 * standard_error(PROMISE, len(runs))
 
 
 def _share(delays: Sequence[int | None]) -> str:

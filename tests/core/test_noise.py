@@ -9,13 +9,14 @@ from datetime import UTC, datetime, timedelta
 from math import log
 
 import pytest
-from bench.noise import ROWS, Row, Run, run
+from bench.noise import ROWS, WEIGHTS, Row, Run, released, run
 from bench.replay import binomial, standard_error
 
 from headgate.core import stored
 from headgate.core.noise import Noise, StepCount, UnitHistory, measure
 from headgate.core.stats import evalue, mixture
 from headgate.core.stats.evalue import Table
+from headgate.simulation.engine import Ending
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -247,6 +248,17 @@ def test_noisy_pods_are_rolled_back_at_most_twice_in_a_hundred() -> None:
 
     assert guarded <= 0.02 + 3 * standard_error(0.02, len(runs))
     assert binomial_share >= 0.25
+
+
+@pytest.mark.replay
+@pytest.mark.parametrize("weight", WEIGHTS)
+def test_the_whole_stack_keeps_its_promise_on_noisy_pods(weight: int) -> None:
+    """Claim: with all terms together, and whatever part of the requests the canary's pods get, at
+    most 2 % of healthy canaries are rolled back."""
+    runs = [released(row, weight, seed) for row in ROWS for seed in range(3)]
+    back = [one for one in runs if one.ending is Ending.ROLLED_BACK]
+
+    assert len(back) / len(runs) <= 0.02 + 3 * standard_error(0.02, len(runs))
 
 
 @pytest.mark.replay
