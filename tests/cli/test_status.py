@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -44,7 +45,8 @@ from headgate.cli.lines import (
 )
 from headgate.cli.reach import Reach
 from headgate.cli.tree import table, tree
-from headgate.cli.view import Link, Role, StepState, Wait, view_deployments
+from headgate.cli.view import Link, Objects, Role, StepState, Wait, view_deployments
+from headgate.core.slo.budget import WindowCounts
 from headgate.ports import Manifest, Refused
 
 ROOT = Path(__file__).parents[2]
@@ -193,6 +195,167 @@ async def test_spec_newer_than_the_status_is_told() -> None:
     shown = plain_text(tree(view_deployments(found, now)[0], now))
 
     assert "spec generation 2 was not looked at yet (last at 1)" in shown
+
+
+# --- error budgets and drift ---------------------------------------------------------------------
+
+
+def guarded(found: Objects, **status: Any) -> Objects:
+    """Let the operator have written this of budgets and drift."""
+    found.deployments[0]["status"].update(status)
+    return found
+
+
+def budget(remaining: str, *burning: str) -> dict[str, Any]:
+    """What the status says of the budget of `availability`."""
+    at = "2026-01-05T12:00:10.000000Z"
+    return {
+        "objective": "availability",
+        "remaining": remaining,
+        "burning": list(burning),
+        "asOf": at,
+    }
+
+
+BUDGETS = [
+    pytest.param([], "availability  99 % over 30d  too little is known yet", id="not known"),
+    pytest.param(
+        [budget("0.82")],
+        "availability  99 % over 30d  82 % left  since 1m ago",
+        id="most is left",
+    ),
+    pytest.param([budget("0.00")], "99 % over 30d  0 % left  since", id="nothing is left"),
+    pytest.param(
+        [budget("-1.25")],
+        "99 % over 30d  nothing left, overspent by 125 %",
+        id="overspent",
+    ),
+    pytest.param(
+        [budget("0.5", "1h/5m", "1d/2h")],
+        "50 % left  burns at a rate above 14.4 over 1h/5m (page); "
+        "burns at a rate above 3 over 1d/2h (ticket)  since",
+        id="burning over two pairs of windows",
+    ),
+    pytest.param(
+        [budget("0.5", "9h/9m")],
+        "50 % left  burns too fast over 9h/9m  since",
+        id="a pair that only a newer operator knows",
+    ),
+]
+
+
+@pytest.mark.parametrize(("written", "wanted"), BUDGETS)
+async def test_budget_is_told_in_the_words_of_its_objective(
+    written: list[dict[str, Any]], wanted: str
+) -> None:
+    """Target and window as promised, what is left, and what burns by which rate."""
+    story = await stories.first("Stable")
+    now = story.clock.now()
+    view = view_deployments(guarded(stories.objects(story), budget=written), now)[0]
+
+    shown = plain_text(tree(view, now))
+
+    assert "├─ error budgets\n" in shown
+    assert wanted in shown, shown
+
+
+async def test_budget_of_an_objective_that_left_the_spec_is_still_told() -> None:
+    """What the status has is shown, after what the spec promises."""
+    story = await stories.first("Stable")
+    left = {**budget("0.4"), "objective": "gone"}
+    found = guarded(stories.objects(story), budget=[left, budget("0.9")])
+    view = view_deployments(found, story.clock.now())[0]
+
+    assert [(b.objective, b.target, b.remaining) for b in view.budgets] == [
+        ("availability", "99", 0.9),
+        ("gone", "", 0.4),
+    ]
+
+
+async def test_budget_that_the_operator_read_is_shown() -> None:
+    """From the counts of a month to a line: 3 of 10 parts of the budget are spent."""
+    story = await stories.first("Stable")
+    month = timedelta(days=30)
+    story.budgets.counts["availability"] = [WindowCounts(month, 99_700, 300, month)]
+    await story.once()
+
+    assert "availability  99 % over 30d  70 % left  since " in stories.picture(story)
+
+
+DRIFTED = {
+    "feature": "amount",
+    "since": "2026-01-05T12:00:10.000000Z",
+    "message": "amount: more in the bin up to +Inf",
+}
+
+
+@pytest.mark.parametrize(
+    ("drift", "watched", "wanted"),
+    [
+        pytest.param([], None, "", id="nobody watches the inputs"),
+        pytest.param(
+            [],
+            "True",
+            "├─ drift\n│  └─ none: inputs are like those the model was trained on\n",
+            id="as in training",
+        ),
+        pytest.param([], "Unknown", "InputsMatchReference is Unknown", id="they cannot be read"),
+        pytest.param(
+            [DRIFTED],
+            "False",
+            "─ amount: more in the bin up to +Inf (since 1m ago)",
+            id="one feature has drifted",
+        ),
+    ],
+)
+async def test_drift_is_told_by_feature(
+    drift: list[dict[str, Any]], watched: str | None, wanted: str
+) -> None:
+    """What differs in which feature and since when; that nothing does is said too."""
+    story = await stories.first("Stable")
+    found = guarded(stories.objects(story), drift=drift)
+    if watched is not None:
+        found.deployments[0]["status"]["conditions"].append(
+            {"type": "InputsMatchReference", "status": watched, "reason": "Told", "message": "told"}
+        )
+    now = story.clock.now()
+    shown = plain_text(tree(view_deployments(found, now)[0], now))
+
+    assert wanted in shown, shown
+    assert ("drift" in shown) == (watched in ("True", "False"))
+
+
+async def test_wide_table_has_the_least_budget_all_burns_and_the_drift() -> None:
+    """Of several objectives the one with least left; the plain table stays as it was."""
+    story = await stories.first("Stable")
+    objectives = [
+        {"name": "availability", "target": "99", "errors": {}},
+        {"name": "fast", "target": "95", "window": "7d", "latency": {"threshold": "300ms"}},
+    ]
+    found = guarded(
+        stories.objects(story),
+        budget=[budget("0.82"), {**budget("0.05", "1h/5m", "6h/30m"), "objective": "fast"}],
+        drift=[DRIFTED, {**DRIFTED, "feature": "age"}],
+    )
+    found.deployments[0]["spec"]["objectives"] = objectives  # type: ignore[index]
+    now = story.clock.now()
+
+    header, row = plain_text(table(view_deployments(found, now), now, wide=True)).splitlines()
+    plain = plain_text(table(view_deployments(found, now), now))
+
+    titles = ["READY", "BUDGET LEFT", "BURNS TOO FAST", "DRIFT", "MESSAGE"]
+    assert [one for one in re.split("  +", header) if one][7:] == titles
+    assert "  5 % (fast)   1h/5m (fast) and 1 more  amount and 1 more  version 1" in row
+    assert "BUDGET" not in plain
+
+
+async def test_wide_table_says_what_is_not_known() -> None:
+    """No budget, no burn and nobody who watches the inputs are three dashes."""
+    story = await stories.first("Stable")
+    now = story.clock.now()
+    row = plain_text(table(view_deployments(stories.objects(story), now), now, wide=True))
+
+    assert "True   -            -               -      version 1" in row.splitlines()[1]
 
 
 # --- views ---------------------------------------------------------------------------------------
@@ -387,7 +550,7 @@ async def test_json_has_the_documented_shape() -> None:
     assert set(view) == {
         *("namespace", "name", "version", "phase", "phaseSince", "reason", "message", "url"),
         *("generation", "observedGeneration", "paused", "retry", "revisions", "routeVerifiedAt"),
-        *("conditions", "record", "wait"),
+        *("conditions", "budgets", "drifts", "record", "wait"),
     }
     assert view["wait"] == {"leftSeconds": 16.0, "exact": False}
     assert view["phaseSince"] == "2026-01-05T12:01:12Z"

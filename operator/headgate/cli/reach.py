@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
@@ -40,7 +40,9 @@ class Reach:
     namespace: str | None
 
 
-def add_arguments(parser: argparse.ArgumentParser, namespaces: bool) -> None:
+def add_arguments(
+    parser: argparse.ArgumentParser, namespaces: bool, outputs: Sequence[str] = ("text", "json")
+) -> None:
     """Add the options of every verb that reads the cluster; `-A` with `namespaces` only."""
     parser.add_argument("-n", "--namespace", help="namespace; without it the context's own")
     if namespaces:
@@ -49,9 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser, namespaces: bool) -> None:
         )
     parser.add_argument("--kubeconfig", metavar="FILE", help="kubeconfig; without it kubectl's own")
     parser.add_argument("--context", help="context of the kubeconfig; without it the current one")
-    parser.add_argument(
-        "-o", "--output", choices=("text", "json"), default="text", help="default: text"
-    )
+    parser.add_argument("-o", "--output", choices=outputs, default="text", help="default: text")
 
 
 def run(verb: str, args: argparse.Namespace, work: Callable[[Reach], Awaitable[int]]) -> int:

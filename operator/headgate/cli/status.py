@@ -26,7 +26,7 @@ SCHEMA = "headgate.dev/status/v1"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add NAME, the choice of cluster and namespace, the format and the watching."""
     parser.add_argument("name", nargs="?", metavar="NAME", help="ModelDeployment; all without it")
-    reach.add_arguments(parser, namespaces=True)
+    reach.add_arguments(parser, namespaces=True, outputs=("text", "wide", "json"))
     parser.add_argument(
         "-w",
         "--watch",
@@ -87,7 +87,9 @@ def _picture(objects: Objects, args: argparse.Namespace) -> Sequence[Line]:
 
     now = SystemClock().now()
     views = view_deployments(objects, now)
-    return table(views, now) if args.name is None else tree(views[0], now)
+    if args.name is not None:
+        return tree(views[0], now)
+    return table(views, now, wide=args.output == "wide")
 
 
 def _as_json(objects: Objects) -> dict[str, Any]:
@@ -107,7 +109,7 @@ async def _watch(there: Reach, args: argparse.Namespace) -> int:
     from headgate.cli.output import is_rich
 
     objects = await _read(there, args)
-    if args.output == "text" and is_rich(sys.stdout):
+    if args.output != "json" and is_rich(sys.stdout):
         return await _watch_live(there, args, objects)
     while True:
         _show(objects, args, there)

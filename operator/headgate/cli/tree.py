@@ -24,7 +24,19 @@ from headgate.cli.lines import (
     span_of,
     text,
 )
-from headgate.cli.view import Condition, Deployment, Record, Revision, Role, Signal, Step, StepState
+from headgate.cli.view import (
+    Budget,
+    Burn,
+    Condition,
+    Deployment,
+    Record,
+    Revision,
+    Role,
+    Signal,
+    Step,
+    StepState,
+)
+from headgate.core.slo.gate import LOW, in_words
 
 PHASE_STYLES = {
     "Stable": "green",
@@ -43,7 +55,8 @@ _STEPS = {
     StepState.NOT_REACHED: ("○", "dim"),
 }
 _OUTCOME_STYLES = {"Promoted": "green", "RolledBack": "bold red", "Progressing": _MOVING}
-_HEADER = ("NAMESPACE", "NAME", "PHASE", "SINCE", "STABLE", "CANARY", "WEIGHT", "READY", "MESSAGE")
+_HEADER = ("NAMESPACE", "NAME", "PHASE", "SINCE", "STABLE", "CANARY", "WEIGHT", "READY")
+_WIDE_HEADER = ("BUDGET LEFT", "BURNS TOO FAST", "DRIFT")
 
 
 def tree(view: Deployment, now: datetime) -> tuple[Line, ...]:
@@ -55,16 +68,21 @@ def tree(view: Deployment, now: datetime) -> tuple[Line, ...]:
     nodes = [
         *(Node(body) for body in children if body),
         *_revisions(view.revisions, now),
+        *_budgets(view.budgets, now),
+        *_drifts(view, now),
         *_rollout(view, now),
         *_attention(view),
     ]
     return draw(Node(_headline(view, now), tuple(nodes)))
 
 
-def table(views: Sequence[Deployment], now: datetime) -> tuple[Line, ...]:
-    """Draw one line for each deployment, under a header."""
-    rows = [tuple(Span(word, "bold") for word in _HEADER)]
-    rows += [_row(view, now) for view in views]
+def table(views: Sequence[Deployment], now: datetime, wide: bool = False) -> tuple[Line, ...]:
+    """Draw one line for each deployment, under a header; `wide` with budgets and drift."""
+    header = (*_HEADER, *(_WIDE_HEADER if wide else ()), "MESSAGE")
+    rows = [tuple(Span(word, "bold") for word in header)]
+    for view in views:
+        message = Span(_table_message(view))
+        rows.append((*_row(view, now), *(_wide_cells(view) if wide else ()), message))
     return tuple(Line("", body) for body in columns(rows))
 
 
@@ -81,8 +99,26 @@ def _row(view: Deployment, now: datetime) -> tuple[Span, ...]:
         Span(canary.version if canary else "-"),
         Span(f"{canary.weight} %" if canary else "-"),
         Span(ready.status if ready else "-", "" if ready and ready.status == "True" else "red"),
-        Span(_table_message(view)),
     )
+
+
+def _wide_cells(view: Deployment) -> tuple[Span, ...]:
+    """Show the budget with least left, all that burn, and the features that drifted."""
+    known = [budget for budget in view.budgets if budget.remaining is not None]
+    least = min(known, key=lambda budget: budget.remaining or 0.0, default=None)
+    left = f"{_percent(least)} ({least.objective})" if least else "-"
+    burning = [f"{b.windows} ({one.objective})" for one in view.budgets for b in one.burning]
+    drifted = [drift.feature for drift in view.drifts]
+    return (
+        Span(left, _budget_style(least) if least else ""),
+        Span(_listed(burning) or "-", "bold red" if burning else ""),
+        Span(_listed(drifted) or ("none" if _inputs_watched(view) else "-")),
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Name the first, and how many more there are."""
+    return f"{names[0]} and {len(names) - 1} more" if len(names) > 1 else "".join(names)
 
 
 def _table_message(view: Deployment) -> str:
@@ -146,6 +182,70 @@ def _remark(revision: Revision, now: datetime) -> str:
     if revision.role is Role.STABLE:
         return "proven" if revision.proven else "not proven yet"
     return "was proven" if revision.role is Role.OLD and revision.proven else ""
+
+
+# --- budgets and drift ---------------------------------------------------------------------------
+
+
+def _budgets(budgets: Sequence[Budget], now: datetime) -> list[Node]:
+    if not budgets:
+        return []
+    rows = columns([_budget(budget, now) for budget in budgets])
+    return [Node(text("error budgets", style="bold"), tuple(Node(row) for row in rows))]
+
+
+def _budget(budget: Budget, now: datetime) -> tuple[Span, ...]:
+    over = f"over {in_words(budget.window)}"
+    return (
+        Span(budget.objective),
+        Span(f"{budget.target} % {over}" if budget.target else over),
+        Span(_left_of(budget), _budget_style(budget)),
+        Span("; ".join(_burn(one) for one in budget.burning), "bold red"),
+        Span(f"since {ago(budget.as_of, now)}" if budget.as_of else "", "dim"),
+    )
+
+
+def _left_of(budget: Budget) -> str:
+    if budget.remaining is None:
+        return "too little is known yet"
+    if budget.remaining < 0.0:
+        return f"nothing left, overspent by {-100 * budget.remaining:.3g} %"
+    return f"{_percent(budget)} left"
+
+
+def _percent(budget: Budget) -> str:
+    return f"{100 * (budget.remaining or 0.0):.3g} %"
+
+
+def _budget_style(budget: Budget) -> str:
+    if budget.remaining is None:
+        return "dim"
+    return "bold red" if budget.remaining <= 0.0 else "yellow" if budget.remaining < LOW else ""
+
+
+def _burn(burn: Burn) -> str:
+    """Say over which windows it burns, by which rate that is too fast, and what it calls for."""
+    rate = "too fast" if burn.factor is None else f"at a rate above {burn.factor:.3g}"
+    calls = f" ({burn.severity})" if burn.severity else ""
+    return f"burns {rate} over {burn.windows}{calls}"
+
+
+def _inputs_watched(view: Deployment) -> bool:
+    """Whether the live inputs were found to be as in training."""
+    inputs = view.condition("InputsMatchReference")
+    return inputs is not None and inputs.status == "True"
+
+
+def _drifts(view: Deployment, now: datetime) -> list[Node]:
+    if not view.drifts and not _inputs_watched(view):
+        return []
+    told = tuple(
+        Node(text(drift.message, f"(since {ago(drift.since, now)})" if drift.since else ""))
+        for drift in view.drifts
+    )
+    fine = Node(text("none: inputs are like those the model was trained on"))
+    style = "bold yellow" if told else "bold"
+    return [Node(text("drift", style=style), told or (fine,))]
 
 
 # --- rollout -------------------------------------------------------------------------------------

@@ -17,6 +17,9 @@ from typing import Any
 from headgate.api.quantities import Duration
 from headgate.core.evidence import Evidence
 from headgate.core.revision import record_digest
+from headgate.core.slo.budget import Pair, pairs_of
+from headgate.core.slo.gate import in_words
+from headgate.core.slo.level import USUAL
 from headgate.core.wording import plain
 from headgate.ports import Manifest
 
@@ -242,6 +245,44 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
+class Burn:
+    """A pair of windows, such as 1h/5m, over which a budget is spent faster than `factor`.
+
+    `factor` is a burn rate: 1 spends exactly the budget over the objective's window. `severity` is
+    page or ticket; "" and None for a pair that a newer operator knows.
+    """
+
+    windows: str
+    factor: float | None
+    severity: str
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """An objective's error budget. `target` is in percent as written, "" if the spec has it not.
+
+    `remaining` is the share that is left: 1 is all, below 0 it is overspent, None is not known.
+    It was first so at `as_of`.
+    """
+
+    objective: str
+    target: str
+    window: timedelta
+    remaining: float | None
+    burning: tuple[Burn, ...]
+    as_of: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """A feature whose live inputs are not as in training."""
+
+    feature: str
+    since: datetime | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Deployment:
     """One ModelDeployment with its revisions and the record in charge (None before the first)."""
 
@@ -260,6 +301,8 @@ class Deployment:
     revisions: tuple[Revision, ...]
     route_verified_at: datetime | None
     conditions: tuple[Condition, ...]
+    budgets: tuple[Budget, ...]
+    drifts: tuple[Drift, ...]
     record: Record | None
     wait: Wait | None
 
@@ -331,6 +374,8 @@ def _deployment(manifest: Manifest, objects: Objects, now: datetime) -> Deployme
         revisions=_revisions(manifest, own),
         route_verified_at=verified_at,
         conditions=tuple(_condition(c) for c in status.get("conditions") or ()),
+        budgets=_budgets(spec.get("objectives") or (), status.get("budget") or ()),
+        drifts=tuple(_drift(entry) for entry in status.get("drift") or ()),
         record=record,
         wait=_wait(status, record, verified_at, now),
     )
@@ -372,6 +417,43 @@ def _condition(entry: Mapping[str, Any]) -> Condition:
         _text(entry.get("status")),
         _text(entry.get("reason")),
         _text(entry.get("message")),
+    )
+
+
+# --- budgets and drift ---------------------------------------------------------------------------
+
+
+def _budgets(
+    promised: Sequence[Mapping[str, Any]], found: Sequence[Mapping[str, Any]]
+) -> tuple[Budget, ...]:
+    """View the budget of each objective, in the order of the spec; then those that it left."""
+    known = {str(entry.get("objective")): entry for entry in found}
+    specs = {str(entry.get("name")): entry for entry in promised}
+    names = dict.fromkeys([*specs, *known])
+    return tuple(_budget(name, specs.get(name, {}), known.get(name, {})) for name in names)
+
+
+def _budget(name: str, spec: Mapping[str, Any], entry: Mapping[str, Any]) -> Budget:
+    window = _duration(spec.get("window")) or USUAL
+    pairs = {f"{in_words(p.long)}/{in_words(p.short)}": p for p in pairs_of(window)}
+    return Budget(
+        objective=_text(name),
+        target=_text(spec.get("target")),
+        window=window,
+        remaining=_float(entry.get("remaining")),
+        burning=tuple(_burn(_text(one), pairs) for one in entry.get("burning") or ()),
+        as_of=_moment(entry.get("asOf")),
+    )
+
+
+def _burn(windows: str, pairs: Mapping[str, Pair]) -> Burn:
+    pair = pairs.get(windows)
+    return Burn(windows, pair.factor, pair.severity.value) if pair else Burn(windows, None, "")
+
+
+def _drift(entry: Mapping[str, Any]) -> Drift:
+    return Drift(
+        _text(entry.get("feature")), _moment(entry.get("since")), _text(entry.get("message"))
     )
 
 
