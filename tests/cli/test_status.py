@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
@@ -801,6 +802,153 @@ def test_status_shows_what_a_real_api_server_stores(served: dict[str, str]) -> N
     unknown = command("status", "fruad", "-n", NAMESPACE, **served)
     assert unknown.returncode == exits.NOT_FOUND
     assert "did you mean fraud?" in unknown.stderr
+
+
+CALLS = [
+    pytest.param(["status", "fraud"], exits.OK, "RolledBack (AnalysisFailed)", "", id="one"),
+    pytest.param(["status"], exits.OK, "NAMESPACE         NAME   PHASE", "", id="all of it"),
+    pytest.param(["status", "-o", "wide"], exits.OK, "BUDGET LEFT", "", id="all of it, wide"),
+    pytest.param(
+        ["status", "-n", "nobody"],
+        exits.OK,
+        "",
+        "No ModelDeployment in namespace nobody.",
+        id="a namespace that does not exist is empty",
+    ),
+    pytest.param(
+        ["status", "fruad"],
+        exits.NOT_FOUND,
+        "",
+        f"headgate status: no ModelDeployment {NAMESPACE}/fruad; did you mean fraud?",
+        id="an unknown name",
+    ),
+    pytest.param(
+        ["status", "fraud", "-n", "nobody"],
+        exits.NOT_FOUND,
+        "",
+        "headgate status: no ModelDeployment nobody/fraud; there is one in namespace " + NAMESPACE,
+        id="the wrong namespace",
+    ),
+    pytest.param(["why", "fraud"], exits.OK, "Version 2 went back to version 1", "", id="why"),
+    pytest.param(
+        ["why", "fraud", "--rollout", "7"],
+        exits.NOT_FOUND,
+        "",
+        f"headgate why: {NAMESPACE}/fraud: no rollout 7; there is 1, 2",
+        id="an unknown rollout",
+    ),
+    pytest.param(
+        ["why", "fruad"],
+        exits.NOT_FOUND,
+        "",
+        f"headgate why: no ModelDeployment {NAMESPACE}/fruad; did you mean fraud?",
+        id="why of an unknown name",
+    ),
+    pytest.param(
+        ["audit", "replay", "fraud"],
+        exits.OK,
+        "fraud-0002: Breach ObjectiveBroken (version 2): equal",
+        "",
+        id="audit",
+    ),
+    pytest.param(
+        ["audit", "replay", "fruad"],
+        exits.NOT_FOUND,
+        "",
+        f"headgate audit: no ModelDeployment {NAMESPACE}/fruad; did you mean fraud?",
+        id="audit of an unknown name",
+    ),
+]
+
+
+@pytest.mark.apiserver
+@pytest.mark.parametrize(("words", "code", "out", "err"), CALLS)
+def test_each_call_answers_or_says_in_one_line_why_not(
+    served: dict[str, str],
+    words: list[str],
+    code: int,
+    out: str,
+    err: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What is asked for on standard output, or one line on standard error; never both."""
+    named = [] if "-n" in words else ["-n", NAMESPACE]
+
+    assert main([*words, *named, "--kubeconfig", served["KUBECONFIG"]]) == code
+
+    told = capsys.readouterr()
+    assert out in told.out
+    assert bool(told.out) == bool(out)
+    assert told.err == (f"{err}\n" if err else "")
+
+
+BROKEN_LOGINS = [
+    pytest.param("{", "is not usable", id="no YAML"),
+    pytest.param("[1, 2]", "is not usable", id="a list"),
+    pytest.param("kind: Config", "is not usable", id="no context"),
+]
+
+
+@pytest.mark.parametrize("verb", [("status",), ("why", "fraud"), ("audit", "replay", "fraud")])
+@pytest.mark.parametrize(("content", "wanted"), BROKEN_LOGINS)
+def test_kubeconfig_that_cannot_be_used_is_exit_code_4(
+    verb: tuple[str, ...],
+    content: str,
+    wanted: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """One line that names the file; what is in it is not repeated, as it may hold a token."""
+    login = tmp_path / "config"
+    login.write_text(f"{content}\n# token: secret\n")
+
+    code = main([*verb, "--kubeconfig", str(login)])
+
+    told = capsys.readouterr()
+    assert (code, told.out) == (exits.UNREACHABLE, "")
+    assert told.err.startswith(f"headgate {verb[0]}: kubeconfig {login} {wanted}")
+    assert told.err.count("\n") == 1
+    assert "secret" not in told.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(["status", "-o", "yaml"], id="a format that there is not"),
+        pytest.param(["status", "fraud", "other"], id="two names"),
+        pytest.param(["why"], id="why of nothing"),
+        pytest.param(["why", "fraud", "-o", "wide"], id="wide is for tables"),
+        pytest.param(["why", "fraud", "--rollout", "last"], id="a rollout that is no number"),
+        pytest.param(["why", "fraud", "--plot", "p.pdf"], id="a picture of another kind"),
+    ],
+)
+def test_wrong_usage_is_exit_code_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Before anything is asked of a cluster, with the usage beside it."""
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+
+    told = capsys.readouterr()
+    assert (ended.value.code, told.out) == (exits.USAGE, "")
+    assert "usage: headgate" in told.err
+
+
+@pytest.mark.apiserver
+def test_login_that_is_refused_is_exit_code_4(
+    served: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A token that nobody issued: the server answers, and the line says that it knows nobody."""
+    config = yaml.safe_load(Path(served["KUBECONFIG"]).read_text())
+    for user in config["users"]:
+        user["user"] = {"token": "nobody"}
+    login = tmp_path / "config"
+    login.write_text(yaml.safe_dump(config))
+
+    code = main(["status", "-n", NAMESPACE, "--kubeconfig", str(login)])
+
+    told = capsys.readouterr()
+    assert (code, told.out) == (exits.UNREACHABLE, "")
+    assert "401" in told.err
+    assert told.err.count("\n") == 1
 
 
 @pytest.mark.apiserver

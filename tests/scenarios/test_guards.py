@@ -660,3 +660,86 @@ async def test_an_older_record_is_read_and_says_what_is_not_known(
     assert found.is_equal
     assert found.notes[-1].startswith(f"{reason} rests on ")
     assert "which is not in the record" in found.notes[-1]
+
+
+def by_arm(source: str, moved: Sequence[Arm], before: Any) -> Any:
+    """Count amounts by arm too: even over the bins, and only the largest where they have moved."""
+    edges = getattr(PROFILE.features[0], "edges", ())
+
+    def more(asked: SignalSource, arms: Arms, now: datetime) -> Sequence[Series]:
+        if asked.name != source:
+            return list(before(asked, arms, now))
+        seconds = int((now - START).total_seconds()) // 2 * 2
+        found = []
+        for arm, hash, rate in (
+            (Arm.STABLE, arms.stable_hash, 9.0),
+            (Arm.CANARY, arms.canary_hash, 1.0),
+        ):
+            for k, edge in enumerate([*(f"{e:g}" for e in edges), "+Inf"]):
+                below = float(edge == "+Inf") * 10 if arm in moved else k + 1.0
+                points = tuple(
+                    Point(START + timedelta(seconds=at), float(int(rate * below * at)))
+                    for at in range(max(0, seconds - 120), seconds + 1, 2)
+                )
+                if hash:
+                    found.append(Series(source, arm, "collector", edge, edge, points))
+        return found
+
+    return more
+
+
+async def differing(*moved: Arm) -> Story:
+    """Inputs have drifted, on these arms, and the spec asks to roll back a canary that differs."""
+    drift = {"reference": DRIFT["reference"], "inputs": {"onBreach": "RollBack"}}
+    story = await watched(**drift)
+    story.metrics.more = by_arm("input/amount", moved, inputs(timedelta(minutes=2)))
+    story.commit("2", drift=drift, rollout={"steps": [{"weight": 10, "hold": "1h"}]})
+    await story.run(timedelta(minutes=10), lambda: story.status["phase"] == "RolledBack")
+    return story
+
+
+async def test_a_canary_that_makes_its_inputs_drift_goes_back() -> None:
+    """Claim: what stable is not asked and the canary is, is the canary's doing; and the record is
+    made again with both halves of the reason."""
+    story = await differing(Arm.CANARY)
+    records = story.cluster.all("ModelRollout")
+    decision = records[-1]["status"]["decision"]
+
+    assert story.status["phase"] == "RolledBack"
+    assert (decision["signal"], decision["reason"]) == ("input/amount", "InputsDrifted")
+    assert decision["message"].startswith("canary had amount over ")
+    assert decision["message"].endswith(
+        "; and inputs are not what the model was trained on (amount)."
+    )
+    assert [one.is_equal for one in replay_all(records)] == [True, True]
+
+
+async def test_a_drift_of_both_arms_is_not_the_canary_s() -> None:
+    """Claim: rolling back cannot cure what stable sees too: nobody is blamed, and it is told."""
+    story = await differing(Arm.CANARY, Arm.STABLE)
+
+    assert story.status["phase"] == "Progressing"
+    assert story.status["canary"]["weight"] == 10
+    assert condition(story, "InputsMatchReference")["reason"] == "InputsDrifted"
+    assert story.status.get("rejected", []) == []
+
+
+async def test_an_outage_of_a_signal_is_told_again_from_the_record() -> None:
+    """Claim: what a source answered is in no record; the replay says so, and checks the rest."""
+
+    def more(asked: SignalSource, arms: Arms, now: datetime) -> Sequence[Series]:
+        if asked.name == "signal/aborted":
+            raise MetricsUnavailable("no answer: aborted_total")
+        return ()
+
+    story = await serving(signals=[ABORTED])
+    story.metrics.more = more
+    story.commit("2", signals=[ABORTED])
+    await story.run(timedelta(minutes=3))
+    found = replay_all(story.cluster.all("ModelRollout"))[-1]
+
+    assert found.decision == "Inconclusive MetricsUnavailable (version 2)"
+    assert found.is_equal
+    assert found.notes[-1].startswith(
+        "MetricsUnavailable rests on what the metrics source answered, which is not in the record"
+    )

@@ -594,8 +594,8 @@ def _signal(entry: Mapping[str, Any]) -> Signal:
         stable_requests=int(stable.get("requests", 0)),
         stable_bad=int(stable.get("bad", 0)),
         difference_points=_float(entry.get("differencePoints")),
-        evidence=float(entry.get("evidence", 1)),
-        threshold=float(entry.get("threshold", 0)),
+        evidence=_float(entry.get("evidence")) or 1.0,
+        threshold=_float(entry.get("threshold")) or 0.0,
         requests_needed=entry.get("requestsNeeded"),
         message=_text(entry.get("message")),
         lowest_points=_float(entry.get("lowestPoints")),
@@ -722,7 +722,10 @@ def _moment(value: object) -> datetime | None:
 
 
 def _float(value: object) -> float | None:
-    return None if value is None else float(str(value))
+    try:
+        return None if value is None else float(str(value))
+    except ValueError:
+        return None
 
 
 def _duration(value: object) -> timedelta:
