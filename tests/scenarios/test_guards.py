@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from tests.scenarios.memory import START, Behaviour, Story, deployment
 
+from headgate.api.model_rollout import Emergency
 from headgate.cli.replayed import replay_all
 from headgate.core.counters import Arm, Point, Series
 from headgate.core.drift.build import Column, build
@@ -17,6 +18,7 @@ from headgate.core.drift.profile import Profile, digest, render
 from headgate.core.revision import record_digest
 from headgate.core.slo.budget import WINDOWS, WindowCounts
 from headgate.ports import Arms, MetricsUnavailable, SignalSource
+from headgate.reconcile.emergency import render_emergency
 
 MONTH = timedelta(days=30)
 
@@ -77,6 +79,102 @@ async def test_an_emergency_starts_in_spite_of_it_and_is_on_record() -> None:
 
     record = story.cluster.all("ModelRollout")[-1]
     assert record["spec"]["policy"]["rollout"]["emergency"] is True
+    assert record["spec"]["emergency"]["manager"] == "unknown"
+    message = record["spec"]["emergency"]["message"]
+    assert message == (
+        "spec.rollout.emergency was set by somebody unknown; no entry of metadata.managedFields "
+        "has the field; the commit is unknown: no annotation config.kubernetes.io/origin"
+    )
+    assert events(story, "Emergency") == [message]
+    assert "emergency" not in story.cluster.all("ModelRollout")[0]["spec"]
+
+
+FIELD = {"f:spec": {"f:rollout": {"f:emergency": {}}}}
+LATE = {"manager": "argocd-controller", "time": "2026-01-05T11:59:00Z", "fieldsV1": FIELD}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "expected"),
+    [
+        pytest.param(
+            {
+                "managedFields": [
+                    LATE,
+                    {"manager": "kubectl", "time": "2026-01-04T08:00:00Z", "fieldsV1": FIELD},
+                    {"manager": "other", "time": "2026-01-05T11:59:30Z", "fieldsV1": {}},
+                ],
+                "annotations": {
+                    "config.kubernetes.io/origin": (
+                        "path: models/fraud.yaml\nrepo: https://git.example/ml\nref: 9f3c2d1\n"
+                    )
+                },
+            },
+            {
+                "manager": "argocd-controller",
+                "setAt": "2026-01-05T11:59:00.000000Z",
+                "origin": {
+                    "repo": "https://git.example/ml",
+                    "ref": "9f3c2d1",
+                    "path": "models/fraud.yaml",
+                },
+                "message": (
+                    "spec.rollout.emergency was set by field manager argocd-controller at "
+                    "2026-01-05T11:59:00Z; repo https://git.example/ml, ref 9f3c2d1, "
+                    "path models/fraud.yaml"
+                ),
+            },
+            id="the latest manager, and kustomize's origin",
+        ),
+        pytest.param(
+            {"managedFields": [{**LATE, "time": "yesterday", "manager": "a\x1b[31m" + "b" * 999}]},
+            {
+                "manager": "a [31m" + "b" * 121 + "…",
+                "message": (
+                    "spec.rollout.emergency was set by field manager a [31m" + "b" * 121 + "…; the "
+                    "commit is unknown: no annotation config.kubernetes.io/origin"
+                ),
+            },
+            id="hostile names are plain and cut, odd times left out",
+        ),
+        pytest.param(
+            {
+                "managedFields": [LATE],
+                "annotations": {"config.kubernetes.io/origin": "repo: [" + "x" * 3000},
+            },
+            {
+                "manager": "argocd-controller",
+                "setAt": "2026-01-05T11:59:00.000000Z",
+                "message": (
+                    "spec.rollout.emergency was set by field manager argocd-controller at "
+                    "2026-01-05T11:59:00Z; the commit is unknown: annotation "
+                    "config.kubernetes.io/origin is longer than 2048 characters"
+                ),
+            },
+            id="an annotation that is too long",
+        ),
+        pytest.param(
+            {"managedFields": [LATE], "annotations": {"config.kubernetes.io/origin": "repo: ["}},
+            {
+                "manager": "argocd-controller",
+                "setAt": "2026-01-05T11:59:00.000000Z",
+                "message": (
+                    "spec.rollout.emergency was set by field manager argocd-controller at "
+                    "2026-01-05T11:59:00Z; the commit is unknown: annotation "
+                    "config.kubernetes.io/origin is not YAML"
+                ),
+            },
+            id="an annotation that is none",
+        ),
+    ],
+)
+def test_who_asked_for_an_emergency(metadata: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Claim: what the object tells is kept, cleaned; what it does not is said; the API takes it."""
+    found = render_emergency({"metadata": {"name": "fraud", **metadata}})
+
+    assert found == expected
+    read = Emergency.model_validate(found)
+    assert read.message == expected["message"]
+    assert (read.origin.manifest() if read.origin else None) == expected.get("origin")
 
 
 async def test_a_low_budget_waits_and_a_refilled_one_goes_on() -> None:

@@ -52,6 +52,33 @@ class PreviousRollout(Shape):
     """Digest of its finished record."""
 
 
+class Origin(Shape):
+    """Where a resource is written, as kustomize notes it (config.kubernetes.io/origin)."""
+
+    repo: Annotated[Line, Field(max_length=512)] | None = None
+    """Address of the repository."""
+    ref: Annotated[Line, Field(max_length=512)] | None = None
+    """Commit, tag or branch."""
+    path: Annotated[Line, Field(max_length=512)] | None = None
+    """File in it."""
+
+
+class Emergency(Shape):
+    """
+    Who asked to start in spite of an error budget, as far as the ModelDeployment told when the
+    rollout started. These are claims of whoever wrote it, and no proof.
+    """
+
+    manager: Annotated[Line, Field(max_length=128)]
+    """Field manager that set spec.rollout.emergency, such as argocd-controller; or unknown."""
+    set_at: Moment | None = None
+    """When it was set; absent if that is not known."""
+    origin: Origin | None = None
+    """Where it is written; absent if that is not known."""
+    message: Sentence
+    """The same in one plain sentence, with what is not known and why."""
+
+
 class ModelRolloutSpec(Shape):
     """What was attempted, and by which rules; immutable."""
 
@@ -75,6 +102,8 @@ class ModelRolloutSpec(Shape):
     """When it started."""
     previous: PreviousRollout | None = None
     """The finished record before this one; absent for the first."""
+    emergency: Emergency | None = None
+    """Who asked for an emergency; absent where spec.rollout.emergency was false."""
 
 
 class Outcome(StrEnum):

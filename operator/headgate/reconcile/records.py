@@ -20,6 +20,7 @@ from headgate.ports import (
     MODEL_ROLLOUT,
     Manifest,
 )
+from headgate.reconcile.emergency import render_emergency
 from headgate.reconcile.observe import Observation, tried_revision
 from headgate.reconcile.world import World
 
@@ -104,6 +105,8 @@ def _rendered_record(
     }
     if decision.state.stable is not None:
         spec["from"] = _reference(decision.state.stable)
+    if deployment.spec.rollout.emergency:
+        spec["emergency"] = render_emergency(owner)
     previous = _previous(records)
     if previous is not None:
         spec["previous"] = previous

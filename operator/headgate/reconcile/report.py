@@ -53,7 +53,7 @@ async def report(seen: Observation, acted: Acted, world: World) -> Transition | 
     transition = _transition(seen, acted)
     if transition is not None:
         await _post_event(seen.owner, transition, world, _numbers(seen, transition, world))
-    for found in _findings(seen, status):
+    for found in (*_emergency(seen, acted), *_findings(seen, status)):
         await _post_event(seen.owner, found, world)
     return transition
 
@@ -79,6 +79,19 @@ def _findings(seen: Observation, status: Mapping[str, Any]) -> list[Transition]:
         and condition["status"] == "False"
         and before.get(condition["type"], {}).get("reason") != condition["reason"]
     ]
+
+
+def _emergency(seen: Observation, acted: Acted) -> list[Transition]:
+    """What is told when a rollout starts that no error budget could stop."""
+    record = acted.record
+    if record is None or _name(record) == _name(seen.children.record):
+        return []
+    emergency = record["spec"].get("emergency")
+    if emergency is None:
+        return []
+    to, phase = record["spec"]["to"]["revision"], acted.decision.state.phase.value
+    message = plain(emergency["message"])
+    return [Transition(phase, "Emergency", message, _name(record), to, "", warning=True)]
 
 
 async def report_objection(seen: Observation, world: World) -> None:
