@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from headgate.core.counters import Point, Series
+from headgate.core.drift.profile import Profile
 from headgate.core.slo.budget import WindowCounts
 from headgate.core.slo.level import ServiceLevel
 
@@ -389,6 +390,26 @@ class Budgets(Protocol):
 
         They may be some minutes old, and say how much of a window they cover. Raises
         MetricsUnavailable, and ThresholdIsNoEdge where nothing is counted at a latency's threshold.
+        """
+
+
+class ProfileUnavailable(Unavailable):
+    """There is no profile at an address, or another one, or the address may not be asked: what was
+    wanted, what was found."""
+
+    def __init__(self, wanted: str, found: str) -> None:
+        super().__init__(f"wanted {wanted}, found {found}")
+        self.wanted, self.found = wanted, found
+
+
+class Profiles(Protocol):
+    """Training profiles by their address."""
+
+    async def read(self, address: str, wanted: str) -> Profile:
+        """Return the profile at an https address, whose digest is `wanted` (`sha256:…`).
+
+        Raises ProfileUnavailable for an address that the platform team does not allow, for a server
+        that does not answer in time and completely, and for anything but that profile.
         """
 
 

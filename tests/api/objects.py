@@ -372,6 +372,26 @@ WRONG = (
         "spec.signals[1]",
     ),
     Wrong("drift without a reference", {"spec.drift.reference": REMOVED}, "spec.drift.reference"),
+    Wrong(
+        "a profile in two places",
+        {"spec.drift.reference.url": {"address": "https://a/p", "digest": "sha256:" + "ab" * 32}},
+        "spec.drift.reference",
+    ),
+    Wrong("a profile in no place", {"spec.drift.reference": {}}, "spec.drift.reference"),
+    Wrong(
+        "a profile by its address without a digest",
+        {"spec.drift.reference": {"url": {"address": "https://a/p"}}},
+        "spec.drift.reference.url.digest",
+    ),
+    Wrong(
+        "a profile without TLS",
+        {
+            "spec.drift.reference": {
+                "url": {"address": "http://a/p", "digest": "sha256:" + "ab" * 32}
+            }
+        },
+        "spec.drift.reference.url.address",
+    ),
     Wrong("21 steps", {_STEP: [{"weight": n} for n in range(1, 22)]}, _STEP),
     Wrong("a step without a weight", {f"{_STEP}[1].weight": REMOVED}, f"{_STEP}[1].weight"),
     Wrong("a weight of 0", {f"{_STEP}[0].weight": 0}, f"{_STEP}[0].weight"),

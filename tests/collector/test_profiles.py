@@ -67,21 +67,22 @@ async def test_a_known_digest_is_not_read_again() -> None:
         ),
         pytest.param(
             {PLACE: revision({"digest": "sha256:0"})},
-            "its reference has neither a ConfigMap with a key nor a profile",
+            "configMap: wanted a ConfigMap with a key, or a profile, found neither",
             id="a reference to nothing",
         ),
         pytest.param(
             {PLACE: revision(REFERENCE)},
-            "ConfigMap models/fraud-profile has no text under 'profile.json'",
+            "configMap.name: wanted ConfigMap models/fraud-profile, found none",
             id="no ConfigMap",
         ),
         pytest.param(
             {PLACE: revision(REFERENCE), MAP: {"data": {"other": "{}"}}},
-            "ConfigMap models/fraud-profile has no text under 'profile.json'",
+            "configMap.key: wanted key profile.json of fraud-profile, found other",
             id="another key",
         ),
         pytest.param(
             {PLACE: revision(REFERENCE), MAP: {"data": {"profile.json": "{}"}}},
+            "configMap: wanted a profile as `headgate profile build` writes it, found "
             "features: wanted a value, found none",
             id="a profile that is none",
         ),
@@ -90,7 +91,7 @@ async def test_a_known_digest_is_not_read_again() -> None:
                 PLACE: revision(REFERENCE | {"digest": digest(FRAUD)}),
                 MAP: {"data": {"profile.json": render(OTHER)}},
             },
-            f"profile: wanted digest {digest(FRAUD)}, found {digest(OTHER)}",
+            f"digest: wanted {digest(FRAUD)}, found {digest(OTHER)}",
             id="a ConfigMap that was changed since the revision was made",
         ),
     ],

@@ -88,6 +88,11 @@ def test_a_typing_error_in_a_variable_is_refused() -> None:
         chosen(HEADGATE_COLLECTOR_QUEU="8")
 
 
+def test_the_operators_variable_is_no_setting_of_ours() -> None:
+    """An environment that operator and collector share ends neither of them."""
+    assert chosen(HEADGATE_COLLECTOR_URL="http://headgate-collector") == chosen()
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from headgate.core.counters import Arm, Point, Series
+from headgate.core.drift.profile import Profile, digest
 from headgate.core.slo.budget import WindowCounts
 from headgate.core.slo.level import ServiceLevel
 from headgate.ports import (
@@ -34,6 +35,7 @@ from headgate.ports import (
     Manifest,
     MetricsUnavailable,
     Probe,
+    ProfileUnavailable,
     Refused,
     Service,
     SignalSource,
@@ -503,6 +505,24 @@ class MemoryProber:
         return Probe(behaviour.answers, "200" if behaviour.answers else "503: not loaded")
 
 
+@dataclass
+class MemoryProfiles:
+    """Profiles by their address."""
+
+    kept: dict[str, Profile] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+
+    async def read(self, address: str, wanted: str) -> Profile:
+        """Answer with what was put in."""
+        self.asked.append(address)
+        if address not in self.kept:
+            raise ProfileUnavailable("a profile at that address", "HTTP 404")
+        found = digest(self.kept[address])
+        if found != wanted:
+            raise ProfileUnavailable(f"the profile {wanted}", found)
+        return self.kept[address]
+
+
 class Story:
     """One ModelDeployment's life, told by what people commit and how models behave."""
 
@@ -513,6 +533,7 @@ class Story:
         self.metrics = MemoryMetrics(self.platform, self.clock)
         self.budgets = MemoryBudgets()
         self.prober = MemoryProber(self.platform)
+        self.profiles = MemoryProfiles()
         # Controllers settle between passes, so waiting within one would wait for ever.
         self.options = Options(**{"verify_within": timedelta(0), **options})
         self.key = Key("models", "fraud")
@@ -532,7 +553,13 @@ class Story:
     def world(self) -> World:
         """The world as a fresh operator process would see it."""
         return World(
-            self.cluster, self.metrics, self.budgets, self.prober, self.clock, self.options
+            self.cluster,
+            self.metrics,
+            self.budgets,
+            self.prober,
+            self.clock,
+            self.profiles,
+            self.options,
         )
 
     def commit(self, version: str, **changes: Any) -> None:

@@ -12,6 +12,8 @@ from tests.scenarios.memory import START, Behaviour, Story, deployment
 
 from headgate.api.model_rollout import Emergency
 from headgate.cli.replayed import replay_all
+from headgate.collector.events import Address
+from headgate.collector.profiles import Reader
 from headgate.core.counters import Arm, Point, Series
 from headgate.core.drift.build import Column, build
 from headgate.core.drift.profile import Profile, digest, render
@@ -19,6 +21,7 @@ from headgate.core.revision import record_digest
 from headgate.core.slo.budget import WINDOWS, WindowCounts
 from headgate.ports import Arms, MetricsUnavailable, SignalSource
 from headgate.reconcile.emergency import render_emergency
+from headgate.reconcile.profiles import profile_of
 
 MONTH = timedelta(days=30)
 
@@ -485,7 +488,7 @@ async def test_a_signal_that_no_pack_has_is_refused(signal: dict[str, Any], foun
 # --- drift ---------------------------------------------------------------------------------------
 
 
-def profile_of(feature: str) -> Profile:
+def profile_with(feature: str) -> Profile:
     """Amounts and scores, all alike."""
     return build(
         [Column(feature, "number", [float(n % 100) for n in range(2000)])],
@@ -493,7 +496,7 @@ def profile_of(feature: str) -> Profile:
     )
 
 
-PROFILE = profile_of("amount")
+PROFILE = profile_with("amount")
 DRIFT = {"reference": {"configMap": {"name": "profile"}}, "predictions": {}, "inputs": {}}
 
 
@@ -529,14 +532,61 @@ async def test_models_log_to_the_collector_under_their_own_revision() -> None:
 async def test_another_profile_is_another_revision() -> None:
     """Claim: the contents of the ConfigMap are part of the hash."""
     story = await watched()
-    other = build([Column("amount", "number", [float(n % 50) for n in range(2000)])])
     found = story.cluster.objects["ConfigMap", "models", "profile"]
-    story.cluster.put({**found, "data": {"profile.json": render(other)}})
+    story.cluster.put({**found, "data": {"profile.json": render(OTHER)}})
     story.commit("1", drift={k: v for k, v in DRIFT.items() if k != "predictions"})
     await story.run(timedelta(seconds=30))
 
     hashes = {r["spec"]["hash"] for r in story.cluster.all("ModelRevision")}
     assert len(hashes) == 2
+
+
+OTHER = build([Column("amount", "number", [float(n % 50) for n in range(2000)])])
+ADDRESS = "https://models.example/fraud/profile.json"
+BY_ADDRESS = {"reference": {"url": {"address": ADDRESS, "digest": digest(PROFILE)}}, "inputs": {}}
+
+
+async def test_a_profile_by_its_address_becomes_part_of_the_revision() -> None:
+    """Claim: the revision keeps a copy, so that a server that went away changes nothing, not even
+    for an operator that starts anew; the collector finds the copy."""
+    story = Story(collector_url="http://collector")
+    story.profiles.kept[ADDRESS] = PROFILE
+    story.commit("1", drift=BY_ADDRESS)
+    await story.until_phase("Stable")
+    asked = len(story.profiles.asked)
+    story.profiles.kept.clear()
+    story.commit("1", drift=BY_ADDRESS)
+    await story.run(timedelta(minutes=1))
+
+    (revision,) = story.cluster.all("ModelRevision")
+    assert condition(story, "Accepted")["status"] == "True"
+    assert len(story.profiles.asked) == asked
+    kept = revision["spec"]["drift"]["reference"]
+    assert kept["digest"] == digest(PROFILE)
+    address = Address("models", "fraud", revision["spec"]["hash"])
+    assert await Reader(story.cluster).read(address) == PROFILE
+    assert await profile_of(revision, story.world) == PROFILE
+
+
+@pytest.mark.parametrize(
+    ("kept", "found"),
+    [
+        pytest.param({}, "HTTP 404", id="none"),
+        pytest.param({ADDRESS: OTHER}, digest(OTHER), id="another one"),
+    ],
+)
+async def test_a_profile_that_is_not_at_its_address(kept: dict[str, Any], found: str) -> None:
+    """Claim: the field, what was wanted and what was found are told, and nothing is made; what
+    serves is judged on."""
+    story = Story(collector_url="http://collector")
+    story.profiles.kept = kept
+    story.commit("1", drift=BY_ADDRESS)
+    await story.run(timedelta(seconds=30))
+
+    message = condition(story, "Accepted")["message"]
+    assert message.startswith("spec.drift.reference.url: wanted")
+    assert message.endswith(f"found {found}")
+    assert story.cluster.all("InferenceService") == []
 
 
 async def test_drift_without_a_collector_or_a_profile_is_refused() -> None:
@@ -671,7 +721,7 @@ async def overspent() -> Story:
 async def drifted(feature: str = "amount") -> Story:
     """Inputs change while a canary serves, and the spec asks to roll back whoever serves them."""
     drift = {"reference": DRIFT["reference"], "inputs": {"onBreach": "AlwaysRollBack"}}
-    story = await watched(profile_of(feature), **drift)
+    story = await watched(profile_with(feature), **drift)
     story.metrics.more = inputs(timedelta(minutes=2))
     story.commit("2", drift=drift)
     await story.run(timedelta(minutes=20), lambda: story.status["phase"] == "RolledBack")

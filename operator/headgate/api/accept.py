@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
+from pydantic.alias_generators import to_snake
 from pydantic_core import ErrorDetails
 
 from .model_deployment import ModelDeployment, Objective, Step
@@ -94,6 +95,8 @@ def parse(manifest: Mapping[str, Any]) -> ModelDeployment:
     _check_unique("spec.signals", ".name", [signal.name for signal in spec.signals])
     if spec.drift is not None and spec.drift.predictions is None and spec.drift.inputs is None:
         raise Invalid("spec.drift", "predictions, inputs or both", "neither")
+    if spec.drift is not None:
+        _check_one_of("spec.drift.reference", spec.drift.reference, ("configMap", "url"))
     _check_template(spec.template.manifest())
     return deployment
 
@@ -227,7 +230,7 @@ def _check_objectives(objectives: Sequence[Objective]) -> None:
 
 
 def _check_one_of(field: str, part: Shape, names: Sequence[str]) -> None:
-    given = [name for name in names if getattr(part, name) is not None]
+    given = [name for name in names if getattr(part, to_snake(name)) is not None]
     if len(given) != 1:
         wanted = f"exactly one of {', '.join(names[:-1])} and {names[-1]}"
         raise Invalid(field, wanted, " and ".join(given) or "none of them")

@@ -7,15 +7,15 @@ The operator writes all of it; CEL keeps `spec` from ever changing.
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from .conditions import Conditions
 from .names import ContentHash, DeploymentName, Digest, DnsName, Reason, RevisionHash
 from .quantities import Moment
 from .records import ContentReference, ModelIdentity, Template
-from .schema import ListMap, ListSet, Rule
+from .schema import ListMap, ListSet, Rule, Verbatim
 from .shape import Column, Kind, Metadata, Report, Shape
-from .signals import ConfigMapKey
+from .signals import ConfigMapKey, one_of
 
 
 class RuntimeKind(StrEnum):
@@ -39,8 +39,12 @@ class RuntimeReference(Shape):
 class ReferenceProfile(Shape):
     """The training data's profile that the revision is compared with."""
 
-    config_map: ConfigMapKey
-    """Where it is stored."""
+    model_config = one_of("configMap", "inline")
+
+    config_map: ConfigMapKey | None = None
+    """The ConfigMap that has it."""
+    inline: Annotated[dict[str, JsonValue], Verbatim()] | None = None
+    """The profile itself, where it was read from a web server."""
     digest: Digest
     """SHA-256 of the profile in canonical form."""
 

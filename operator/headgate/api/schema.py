@@ -69,7 +69,7 @@ class ListSet:
         return {**handler(core), "x-kubernetes-list-type": "set"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Verbatim:
     """An object of another API, kept as it was written: its fields are not ours to describe.
 

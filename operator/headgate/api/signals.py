@@ -13,7 +13,7 @@ from typing import Annotated
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from .names import DnsLabel, DnsName
+from .names import Digest, DnsLabel, DnsName
 from .quantities import Between, Number, Percentage
 from .schema import VALIDATIONS, rule
 from .shape import Shape
@@ -173,11 +173,24 @@ class ConfigMapKey(Shape):
     """Key in its data."""
 
 
+class ProfileAddress(Shape):
+    """A profile on a web server; the address may go once the revision is made."""
+
+    address: Annotated[str, Field(max_length=1024, pattern=r"^https://[!-~]+$")]
+    """An https address at a host that the operator may ask (its setting --profile-host)."""
+    digest: Digest
+    """Digest of the profile, as `headgate profile build` and `show` print it."""
+
+
 class Reference(Shape):
     """The training data's profile, made by `headgate profile build`."""
 
-    config_map: ConfigMapKey
-    """Where it is stored; its contents are part of the revision."""
+    model_config = one_of("configMap", "url")
+
+    config_map: ConfigMapKey | None = None
+    """A ConfigMap that has it; its contents are part of the revision."""
+    url: ProfileAddress | None = None
+    """A web server that has it; its digest is part of the revision, which keeps a copy."""
 
 
 class PredictionsDrift(Shape):

@@ -3,8 +3,7 @@
 Owns where a profile is found, that it is the one the revision was made with, and how often is
 asked. Must not know events: who counts never waits for an answer from here.
 
-The ModelRevision `<deployment>-<hash>` says in `spec.drift.reference` either
-`{configMap: {name, key}, digest}` or `{inline: PROFILE, digest}`; the digest is optional inline.
+The ModelRevision `<deployment>-<hash>` says it in `spec.drift.reference`.
 """
 
 from __future__ import annotations
@@ -13,12 +12,12 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
+from headgate.adapters.profiles import Objects, ProfileUnusable, read_reference
 from headgate.collector.events import Address
-from headgate.core.drift.profile import Profile, ProfileError, digest, parse
-from headgate.core.revision import canonical_json
-from headgate.ports import CONFIG_MAP, MODEL_REVISION, Kind, Manifest, Refused, Unavailable
+from headgate.core.drift.profile import Profile, digest
+from headgate.ports import MODEL_REVISION, Refused, Unavailable
 
 REMEMBERED: Final = 1024
 """Revisions with a profile, and as many without, that are remembered at most."""
@@ -37,13 +36,6 @@ DEADLINE_SECONDS: Final = 15.0
 """The longest one asking may take."""
 
 log = logging.getLogger("headgate.collector")
-
-
-class Objects(Protocol):
-    """The one verb of the Kubernetes API that is needed; `ports.Cluster` has it."""
-
-    async def get(self, kind: Kind, namespace: str | None, name: str) -> Manifest | None:
-        """Read one object; None if it does not exist. Raises ClusterUnavailable, Refused."""
 
 
 class NoProfile(Exception):
@@ -72,33 +64,13 @@ class Reader:
             raise NoProfile("the digest of its reference is no text")
         if wanted in self._by_digest:
             return self._by_digest[wanted]
-        text = await self._text(namespace, reference)
-        return self._checked(text, wanted)
-
-    async def _text(self, namespace: str, reference: Mapping[str, Any]) -> str:
-        inline, config_map = reference.get("inline"), reference.get("configMap")
-        if isinstance(inline, Mapping):
-            return canonical_json(inline)
-        name, key = _at(config_map, "name"), _at(config_map, "key")
-        if not isinstance(name, str) or not isinstance(key, str):
-            raise NoProfile("its reference has neither a ConfigMap with a key nor a profile")
-        found = await self._objects.get(CONFIG_MAP, namespace, name)
-        text = _at(found, "data", key)
-        if not isinstance(text, str):
-            raise NoProfile(f"ConfigMap {namespace}/{name} has no text under {key!r}")
-        return text
-
-    def _checked(self, text: str, wanted: str | None) -> Profile:
         try:
-            profile = parse(text)
-            found = digest(profile)
-        except ProfileError as error:
+            profile = await read_reference(reference, namespace, self._objects)
+        except ProfileUnusable as error:
             raise NoProfile(str(error)) from error
-        if wanted is not None and found != wanted:
-            raise NoProfile(f"profile: wanted digest {wanted}, found {found}")
         while len(self._by_digest) >= REMEMBERED:
             del self._by_digest[next(iter(self._by_digest))]
-        return self._by_digest.setdefault(found, profile)
+        return self._by_digest.setdefault(digest(profile), profile)
 
 
 def _at(value: object, *keys: str) -> Any:

@@ -17,9 +17,10 @@ from typing import Final
 
 from headgate import __version__
 from headgate.adapters.kubernetes import KubernetesCluster, find_login
+from headgate.adapters.profiles import Objects
 from headgate.collector.counting import Book
 from headgate.collector.intake import Intake, Room
-from headgate.collector.profiles import Objects, Profiles, Reader
+from headgate.collector.profiles import Profiles, Reader
 from headgate.collector.server import Limits, Server
 from headgate.collector.settings import SettingError, Settings
 from headgate.collector.telemetry import Telemetry

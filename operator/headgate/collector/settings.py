@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 
 PREFIX: Final = "HEADGATE_COLLECTOR_"
+OTHERS: Final = frozenset({"HEADGATE_COLLECTOR_URL"})
+"""The operator's variable for where the collector is: an environment may be shared by both."""
 LEVELS: Final = ("debug", "info", "warning", "error")
 
 _NAMESPACE: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
@@ -142,7 +144,7 @@ def read(flags: Mapping[str, str | None], environ: Mapping[str, str]) -> Setting
     """
     known = {setting.variable for setting in SETTINGS}
     for name in sorted(environ):
-        if name.startswith(PREFIX) and name not in known:
+        if name.startswith(PREFIX) and name not in known | OTHERS:
             raise SettingError(f"{name}: wanted one of {', '.join(sorted(known))}")
     values = {}
     for setting in SETTINGS:

@@ -20,10 +20,10 @@ from headgate.adapters.gateway import (
     render_timeout,
 )
 from headgate.adapters.kserve import MANAGED_BY, MANAGED_BY_LABEL, is_controlled_by, runtime_of
+from headgate.adapters.profiles import ProfileUnusable
 from headgate.api.model_deployment import ModelDeployment
 from headgate.api.model_rollout import Policy
 from headgate.core.conditions import Objection
-from headgate.core.drift.profile import digest as digest_of
 from headgate.core.lifecycle import Revision
 from headgate.core.revision import (
     References,
@@ -45,7 +45,7 @@ from headgate.ports import (
     Manifest,
     MetricsUnavailable,
 )
-from headgate.reconcile.profiles import ProfileUnusable, read_profile
+from headgate.reconcile.profiles import read_profile
 from headgate.reconcile.sources import own_source, signals_of
 from headgate.reconcile.world import World
 
@@ -80,8 +80,13 @@ def listener_of(deployment: ModelDeployment) -> Listener:
     )
 
 
-async def resolve(deployment: ModelDeployment, world: World) -> Resolved:
-    """Resolve everything the template names into one hash; raises Objected for what is absent."""
+async def resolve(
+    deployment: ModelDeployment, stored: Collection[Manifest], world: World
+) -> Resolved:
+    """Resolve everything the template names into one hash; raises Objected for what is absent.
+
+    `stored` are the ModelRevisions that there are.
+    """
     namespace = deployment.metadata.namespace
     template = deployment.spec.template.manifest()
     named = references(template["spec"], (template.get("metadata") or {}).get("annotations"))
@@ -94,7 +99,7 @@ async def resolve(deployment: ModelDeployment, world: World) -> Resolved:
         _contents(SECRET, tracked, named.optional_secrets, namespace, world),
     )
     digest = deployment.spec.model.digest
-    reference = await _reference(deployment, world)
+    reference = await _reference(deployment, stored, world)
     hash = revision_hash(
         template=template,
         digest=digest,
@@ -122,7 +127,9 @@ async def resolve(deployment: ModelDeployment, world: World) -> Resolved:
     return Resolved(revision, spec, untracked)
 
 
-async def _reference(deployment: ModelDeployment, world: World) -> dict[str, Any] | None:
+async def _reference(
+    deployment: ModelDeployment, stored: Collection[Manifest], world: World
+) -> Mapping[str, Any] | None:
     """Read the training data's profile; its contents are part of the revision."""
     drift = deployment.spec.drift
     if drift is None:
@@ -130,16 +137,15 @@ async def _reference(deployment: ModelDeployment, world: World) -> dict[str, Any
     if not world.options.collector_url:
         wanted = "an operator with --collector-url, as only the collector sees a model's data"
         raise Objected(Objection("InvalidSpec", "spec.drift", wanted, "none"))
-    place = drift.reference.config_map
     try:
-        profile = await read_profile(deployment.metadata.namespace, place, world)
+        referred = await read_profile(deployment.metadata.namespace, drift.reference, stored, world)
     except ProfileUnusable as error:
         reason = "NotFound" if error.found == "none" else "InvalidSpec"
         raise Objected(Objection(reason, error.field, error.wanted, error.found)) from error
-    if drift.predictions is not None and profile.predictions is None:
+    if drift.predictions is not None and referred.profile.predictions is None:
         wanted = "a profile with predictions (headgate profile build --predictions COLUMN)"
         raise Objected(Objection("InvalidSpec", "spec.drift.predictions", wanted, "none in it"))
-    return {"configMap": place.manifest(), "digest": digest_of(profile)}
+    return referred.kept
 
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")

@@ -244,7 +244,11 @@ async def _guards(
 def _is_same_data(revision: Manifest | None, resolved: Resolved | None) -> bool:
     """Whether what Git wants was trained on the data that this revision was trained on."""
     served = ((revision or {}).get("spec") or {}).get("drift")
-    return resolved is None or resolved.spec.get("drift") == served
+    return resolved is None or _data(resolved.spec.get("drift")) == _data(served)
+
+
+def _data(drift: Mapping[str, Any] | None) -> str | None:
+    return None if drift is None else str(drift["reference"]["digest"])
 
 
 async def _canary_profile(
@@ -319,7 +323,7 @@ async def _accept(
     try:
         await check_gateway(deployment, world)
         await check_signals(deployment, world)
-        resolved = await resolve(deployment, world)
+        resolved = await resolve(deployment, children.revisions.values(), world)
         await _check_names(owner, resolved.revision, children, world)
         await check_hostnames(owner, deployment, children.route, world)
     except Objected as error:

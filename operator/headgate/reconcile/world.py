@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from headgate.core.drift.reference import Drift
-from headgate.ports import Arms, Budgets, Clock, Cluster, Metrics, Prober
+from headgate.ports import Arms, Budgets, Clock, Cluster, Metrics, Prober, Profiles
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -57,6 +57,7 @@ class World:
     budgets: Budgets
     prober: Prober
     clock: Clock
+    profiles: Profiles
     options: Options = Options()
     drifts: dict[Arms, tuple[int, Sequence[Drift]]] = field(default_factory=dict, compare=False)
 

@@ -14,6 +14,7 @@ from headgate.adapters.clock import SystemClock
 from headgate.adapters.kubernetes import KubernetesCluster, find_login
 from headgate.adapters.packs import Pack, load_pack
 from headgate.adapters.probe import HttpProber
+from headgate.adapters.profile_http import HttpProfiles
 from headgate.adapters.prometheus import Prometheus
 from headgate.adapters.prometheus_budget import PrometheusBudgets
 from headgate.adapters.prometheus_http import PrometheusSettings
@@ -43,6 +44,7 @@ async def serve(settings: Settings, stop: asyncio.Event | None = None) -> None:
         budgets=budgets,
         prober=HttpProber(proxy=settings.probe_proxy),
         clock=SystemClock(),
+        profiles=HttpProfiles(settings.profile_host, settings.profile_ca_file),
         options=_options(settings),
     )
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, get_type_hints
 from urllib.parse import urlsplit
 
+from headgate.adapters.profile_http import with_port
 from headgate.api.quantities import Duration
 from headgate.runtime.logs import FORMATS, LEVELS
 
@@ -105,6 +106,13 @@ def _namespaces(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
+def _hosts(text: str) -> tuple[str, ...]:
+    hosts = tuple(name.strip() for name in re.split(r"[,\n]", text) if name.strip())
+    if not hosts:
+        raise ValueError(text)
+    return tuple(dict.fromkeys(with_port(host) for host in hosts))
+
+
 def _headers(text: str) -> tuple[tuple[str, str], ...]:
     pairs = []
     for line in text.splitlines():
@@ -133,6 +141,7 @@ PATH = Shape("a path to a file", lambda text: Path(_text(text)))
 TEXT = Shape("printable text", _text)
 NAMESPACES = Shape("names of namespaces, commas between them", _namespaces, repeated=True)
 DOMAIN = Shape("a DNS name", _domain)
+HOSTS = Shape("host names, each with a port if it is not 443", _hosts, repeated=True)
 MATCHERS = Shape("lines of `label=value`", _matchers, repeated=True)
 HEADERS = Shape("lines of `Name: value`", _headers, repeated=True)
 SWITCH = Shape("true or false", _flag, switch=True)
@@ -233,6 +242,18 @@ class Settings:
             URL,
             "Where headgate collector takes what KServe's loggers see; needed for spec.drift.",
         ),
+    ] = None
+    profile_host: Annotated[
+        tuple[str, ...],
+        Setting(
+            HOSTS,
+            "Hosts at which spec.drift.reference.url may name a training profile; without it none. "
+            "A name must not lead to a loopback or link-local address.",
+        ),
+    ] = ()
+    profile_ca_file: Annotated[
+        Path | None,
+        Setting(PATH, "Certificates that may sign those hosts', PEM. Without it: the system's."),
     ] = None
     workers: Annotated[
         int, Setting(_integer(1, 256, "passes"), "How many passes may be under way at once.")

@@ -1,0 +1,192 @@
+"""A training profile by its https address: the `Profiles` port.
+
+Owns which hosts may be asked, and that what comes is what was promised. Must not know deployments,
+nor what is done with a profile.
+
+Whoever may write a ModelDeployment chooses the address, and the operator, which may reach more than
+they do, asks it. So only hosts that the platform team named are asked, at the port it named; never
+a loopback, link-local (cloud metadata) or otherwise special address behind such a name, whatever
+DNS says at that moment; redirects are not followed; nothing is sent along that would let anybody
+in; and what comes must have the digest that Git has.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+import socket
+import ssl
+from collections.abc import Sequence
+from datetime import timedelta
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from headgate import __version__
+from headgate.adapters.text import one_line
+from headgate.core.drift.profile import Profile, ProfileError, digest, parse
+from headgate.ports import ProfileUnavailable
+
+TIMEOUT = timedelta(seconds=10)
+"""One request, from the name's resolution to the last byte read."""
+
+LARGEST = 256 * 1024
+"""Bytes of a profile: it is kept in the ModelRevision, which each pass reads. One of a hundred
+features has about 60 kB."""
+
+_HOST = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?|[0-9a-f:.]+")
+_REMEMBERED = 256
+_MESSAGE_LENGTH = 200
+_SETTING = "--profile-host"
+
+
+class HttpProfiles:
+    """Reads profiles from the hosts that are named; each is read once, by its digest."""
+
+    def __init__(
+        self, hosts: Sequence[str], ca_file: Path | None = None, timeout: timedelta = TIMEOUT
+    ) -> None:
+        """`hosts` are names or addresses, each with its port, or 443; `ca_file` as trusted CAs.
+
+        An address that is listed itself is asked, whatever kind of address it is.
+        """
+        self._hosts = frozenset(with_port(host) for host in hosts)
+        self._ca_file = ca_file
+        self._timeout = timeout.total_seconds()
+        self._known: dict[str, Profile] = {}
+
+    async def read(self, address: str, wanted: str) -> Profile:
+        """Return the profile at an https address, whose digest is `sha256:…`; see Profiles."""
+        if wanted in self._known:
+            return self._known[wanted]
+        self._check(address)
+        try:
+            body = await self._get(address)
+        except TimeoutError as error:
+            raise ProfileUnavailable(_WANTED, f"no answer in {self._timeout:g} s") from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            said = one_line(str(error), _MESSAGE_LENGTH) or type(error).__name__
+            raise ProfileUnavailable(_WANTED, said) from error
+        profile = _checked(body, wanted)
+        while len(self._known) >= _REMEMBERED:
+            del self._known[next(iter(self._known))]
+        return self._known.setdefault(wanted, profile)
+
+    def _check(self, address: str) -> None:
+        """Refuse an address that is none, or that nobody allowed."""
+        try:
+            parts = urlsplit(address)
+            host, port = (parts.hostname or "").lower(), parts.port or 443
+        except ValueError as error:
+            raise ProfileUnavailable("an https address", one_line(address, 80)) from error
+        if parts.scheme != "https" or not host or "@" in parts.netloc or parts.fragment:
+            raise ProfileUnavailable(
+                "an https address without credentials", one_line(address, _MESSAGE_LENGTH)
+            )
+        if f"{host}:{port}" not in self._hosts:
+            allowed = ", ".join(sorted(self._hosts)) or "no host"
+            wanted = f"a host that the operator's setting {_SETTING} allows ({allowed})"
+            raise ProfileUnavailable(wanted, f"{host}:{port}")
+
+    async def _get(self, address: str) -> bytes:
+        connector = aiohttp.TCPConnector(
+            ssl=ssl.create_default_context(cafile=self._ca_file),
+            resolver=_OpenResolver(),
+            use_dns_cache=False,
+        )
+        session = aiohttp.ClientSession(
+            connector=connector,
+            timeout=aiohttp.ClientTimeout(total=self._timeout),
+            # What is unpacked could be far larger than what was sent.
+            headers={"User-Agent": f"headgate/{__version__}", "Accept-Encoding": "identity"},
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+        )
+        async with session, session.get(address, allow_redirects=False) as response:
+            if response.status != 200:
+                hint = "; redirects are not followed" if 300 <= response.status < 400 else ""
+                raise ProfileUnavailable(_WANTED, f"HTTP {response.status}{hint}")
+            body = bytearray()
+            async for chunk in response.content.iter_chunked(65536):
+                body += chunk
+                if len(body) > LARGEST:
+                    raise ProfileUnavailable(f"at most {LARGEST} bytes", "more")
+        return bytes(body)
+
+
+_WANTED = "a profile at that address"
+
+
+def _checked(body: bytes, wanted: str) -> Profile:
+    try:
+        profile = parse(body)
+        found = digest(profile)
+    except ProfileError as error:
+        said = one_line(str(error), _MESSAGE_LENGTH)
+        raise ProfileUnavailable("a profile as `headgate profile build` writes it", said) from error
+    if found != wanted:
+        raise ProfileUnavailable(f"the profile {wanted}", found)
+    return profile
+
+
+def with_port(host: str) -> str:
+    """Return `host:port` in small letters, 443 if none is named; raises ValueError if it is none.
+
+    An IPv6 address is written in brackets.
+    """
+    parts = urlsplit(f"//{host}")
+    if parts.netloc != host or "@" in host or not _HOST.fullmatch(parts.hostname or ""):
+        raise ValueError(f"wanted a host, found {host!r}")
+    return f"{parts.hostname}:{parts.port or 443}"
+
+
+def is_special(address: str) -> bool:
+    """Whether no name may lead to this address: the machine itself, its link, or no host at all.
+
+    Private networks (RFC 1918) are where stores of artifacts are, so they are none.
+    """
+    found: Any = ip_address(address.partition("%")[0])
+    if isinstance(found, IPv6Address):
+        inner = IPv4Address(int(found) & 0xFFFFFFFF) if found in _NAT64 else None
+        found = found.ipv4_mapped or found.sixtofour or inner or found
+    return bool(
+        found in _METADATA
+        or found.is_loopback
+        or found.is_link_local
+        or found.is_multicast
+        or found.is_unspecified
+        or found.is_reserved
+    )
+
+
+_NAT64 = ip_network("64:ff9b::/96")  # RFC 6052: an IPv4 address is in the last 32 bits
+_METADATA = frozenset(map(ip_address, ("fd00:ec2::254", "fd20:ce::254", "100.100.100.200")))
+"""Where clouds tell a machine its credentials, besides 169.254.169.254: AWS, Google, Alibaba."""
+
+
+class _OpenResolver(AbstractResolver):
+    """Resolves names, and leaves out special addresses: what is resolved is what is connected to.
+
+    Addresses that are no names do not come here.
+    """
+
+    def __init__(self) -> None:
+        self._resolver = aiohttp.ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Return the addresses of a host; raises OSError if none may be asked."""
+        found = await self._resolver.resolve(host, port, family)
+        fit = [one for one in found if not is_special(one["host"])]
+        if not fit:
+            raise OSError(errno.EPERM, f"{host} is a loopback, link-local or other special address")
+        return fit
+
+    async def close(self) -> None:
+        """Free what resolving holds."""
+        await self._resolver.close()
