@@ -154,18 +154,23 @@ class Arms:
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """Series by their metric and the exact values of labels.
+    """Series by their metric and the exact values of labels, or any of some.
 
-    Values are a person's text and are matched as text. Raises ValueError naming what is wrong.
+    Values are a person's text and are matched as text; in `any_of`, `5xx` also stands for every
+    number of three digits that begins with 5. Raises ValueError naming what is wrong.
     """
 
     metric: str
     matchers: Mapping[str, str] = field(default_factory=dict)
+    any_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not METRIC_NAME.fullmatch(self.metric):
             raise ValueError(f"metric: {self.metric!r} is not a metric name")
         check_matchers("matchers", self.matchers)
+        for label, values in self.any_of.items():
+            for value in values:
+                check_matchers("any_of", {label: value})
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,9 @@ RATIO = {"bad": Selector("bad_total"), "total": Selector("all_total"), **OWN}
 STABLE_POD, CANARY_POD = POD.format(hash="aaaaaaaa"), POD.format(hash="bbbbbbbb")
 
 
+CODES = ("200", "404", "4.4", "500", "503", "5xx", "50", "5000")
+
+
 def own(**fields: Any) -> SignalSource:
     """Return a signal of somebody's own series."""
     return SignalSource("signal/x", **{**OWN, **fields})
@@ -193,6 +196,20 @@ class TestRead:
             (STABLE_POD + "1", "total", 5),
             (STABLE_POD + "2", "total", 6),
         ]
+
+    async def test_any_of_several_values(self) -> None:
+        """A label may have any of the texts that are named; a class of numbers is itself too."""
+        server = stored(
+            *({"__name__": "all_total", "code": code, "value": 1} for code in CODES),
+            *({"__name__": "bad_total", "code": code, "value": 1} for code in CODES),
+        )
+        bad = Selector("bad_total", any_of={"code": ("5xx", "4.4"), "pod": ("elsewhere",)})
+        found = await read(server, own(bad=bad, total=Selector("all_total")))
+
+        told = [one.key for one in found if one.outcome == "bad"]
+        assert told == ['code="4.4"', 'code="500"', 'code="503"', 'code="5xx"']
+        asked = [form["query"] for _, form in server.asked if form["query"].startswith("bad")]
+        assert [query.count("elsewhere") for query in asked] == [0]
 
     async def test_scope_that_is_not_known(self) -> None:
         """Without what keeps to one tenant nothing is asked."""

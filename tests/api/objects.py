@@ -155,7 +155,11 @@ _DEPLOYMENT: Manifest = {
             {
                 "name": "refused",
                 "ratio": {
-                    "bad": {"metric": "refused_total", "matchers": {"kind": "policy"}},
+                    "bad": {
+                        "metric": "refused_total",
+                        "matchers": {"kind": "policy"},
+                        "anyOf": {"code": ["404", "5xx"]},
+                    },
                     "total": {"metric": "answers_total", "matchers": {}},
                 },
                 "arm": {"label": "revision", "value": "Hash"},
@@ -365,6 +369,11 @@ WRONG = (
         "an expression for a metric",
         {"spec.signals[1].ratio.bad.metric": 'up{job="a"} or vector(1)'},
         "spec.signals[1].ratio.bad.metric",
+    ),
+    Wrong(
+        "a label of no value",
+        {"spec.signals[1].ratio.bad.anyOf": {"code": []}},
+        "spec.signals[1].ratio.bad.anyOf.code",
     ),
     Wrong(
         "two signals of one name",

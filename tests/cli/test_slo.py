@@ -15,12 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headgate.adapters.packs import load_pack
+from headgate.adapters.prometheus_selectors import matching
+from headgate.api.model_deployment import Objective
 from headgate.cli import exits, main
 from headgate.cli.slo_levels import NotUsable, parse_promises, render_level
 from headgate.cli.slo_openslo import take_over
 from headgate.cli.slo_rules import render_pyrra, render_rules
 from headgate.cli.slo_selector import NotPlain, parse_plain
-from headgate.core.slo.level import Selector
+from headgate.core.slo.level import Own, Selector
 
 PACK = load_pack("envoy-gateway")
 TOTAL = 'sum(rate(http_requests_total{job="shop"}[5m]))'
@@ -77,13 +79,25 @@ class TestOpenSlo:
         }
         assert taken(openslo()) == [expected]
 
-    def test_one_of_several_values_is_refused(self) -> None:
-        """An objective's series are found by one value a label, as the comparison's are."""
-        good = metric('sum(localhost_server_requests{code=~"2xx|3xx",instance="127.0.0.1:9090"})')
-        total = metric('localhost_server_requests{code="total",instance="127.0.0.1:9090"}')
+    @pytest.mark.parametrize("codes", ["2xx|3xx", "(2|3)..", "2[0-9][0-9]|3[0-9]{2}"])
+    def test_any_of_several_values(self, codes: str) -> None:
+        """Texts and classes are listed; what the API server is given, it and the rules take."""
+        good = metric(f'sum(localhost_server_requests{{code=~"{codes}",instance="a:9090"}})')
+        total = metric('localhost_server_requests{code="total",instance="a:9090"}')
+        (found,) = taken(openslo({"ratioMetric": {"counter": True, "good": good, "total": total}}))
 
-        with pytest.raises(NotUsable, match=r"wanted one value of code, found 2xx, 3xx"):
-            taken(openslo({"ratioMetric": {"counter": True, "good": good, "total": total}}))
+        assert found["series"]["good"] == {
+            "metric": "localhost_server_requests",
+            "matchers": {"instance": "a:9090"},
+            "anyOf": {"code": ["2xx", "3xx"]},
+        }
+        assert Objective.model_validate(found).series is not None
+        (level,) = parse_promises(deployment(found)).levels
+        assert isinstance(level.counts, Own)
+        assert matching(level.counts.good or level.counts.total) == {
+            "instance": '="a:9090"',
+            "code": '=~"2xx|2[0-9][0-9]|3xx|3[0-9][0-9]"',
+        }
 
     def test_bad_requests_stay_bad(self) -> None:
         """`bad` of `total` is kept as it is, not turned around."""
@@ -290,9 +304,24 @@ class TestSelector:
             ),
             pytest.param(
                 'sum(a{code=~"(2xx|3xx)",b="c"})',
-                Selector("a", (("code", "2xx"), ("code", "3xx"), ("b", "c"))),
+                Selector("a", (("b", "c"),), (("code", ("2xx", "3xx")),)),
                 False,
                 id="one of several",
+            ),
+            pytest.param(
+                'a{code=~"5.."}', Selector("a", (), (("code", ("5xx",)),)), False, id="a class"
+            ),
+            pytest.param(
+                r'a{code=~"[45]\\d\\d|404|2[0-9]{2}|(0|1).."}',
+                Selector("a", (), (("code", ("4xx", "5xx", "404", "2xx", "0xx", "1xx")),)),
+                False,
+                id="classes and a text",
+            ),
+            pytest.param(
+                r'a{path=~"/v1\\.0|/x\\|y"}',
+                Selector("a", (), (("path", ("/v1.0", "/x|y")),)),
+                False,
+                id="texts with escapes",
             ),
             pytest.param(
                 r'a{b="q\"\\\n", c=`\d`}',
@@ -311,12 +340,15 @@ class TestSelector:
     @pytest.mark.parametrize(
         ("query", "said"),
         [
-            pytest.param('sum(a{code=~"2xx|3.."})', "found code=~'2xx|3..'", id="alternatives"),
+            pytest.param('sum(a{code=~"2xx|3.*"})', "found code=~'2xx|3.*'", id="alternatives"),
+            pytest.param('a{code=~"5.*"}', "found code=~'5.*'", id="of any length"),
+            pytest.param('a{code=~"[1-5].."}', "found code=~'[1-5]..'", id="a range"),
+            pytest.param('a{code=~"5..+"}', "found code=~'5..+'", id="more than a class"),
+            pytest.param('a{code=~"x.."}', "found code=~'x..'", id="a class of no digit"),
             pytest.param('sum(a{code=~"2xx|"})', "found code=~'2xx|'", id="or nothing"),
             pytest.param('a{code=~"(a)|(b)"}', "found code=~'(a)|(b)'", id="two groups"),
             pytest.param(r'a{code=~"\\d"}', r"found code=~'\\d'", id="a class"),
             pytest.param('a{b="1",b=~"1|2"}', "found two of b", id="one label twice"),
-            pytest.param('a{code=~"5.."}', "found code=~'5..'", id="pattern"),
             pytest.param('a{code!="500"}', "found code!='500'", id="not equal"),
             pytest.param('a{code!~"5.."}', "found code!~'5..'", id="no pattern"),
             pytest.param("sum by (x) (rate(a[5m]))", "'by' where the end", id="grouping"),

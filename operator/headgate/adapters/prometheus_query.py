@@ -5,6 +5,7 @@ Owns escaping and which labels a query names. Must not know how questions travel
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,7 +17,10 @@ _REGEX_SPECIAL = str.maketrans({char: f"\\{char}" for char in r"\.+*?()|[]{}^$"}
 _STRING_SPECIAL = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
 _UNREADABLE = "\N{REPLACEMENT CHARACTER}"  # Prometheus's lexer takes it for broken UTF-8
 
+_CLASS = re.compile(r"[0-9]xx")
+
 Pairs = tuple[tuple[str, str], ...]
+Choices = tuple[tuple[str, tuple[str, ...]], ...]
 
 
 def quote(text: str) -> str:
@@ -36,12 +40,23 @@ def _readable(char: str) -> str:
 def pattern(values: Iterable[str]) -> str:
     """Return the regular expression of these texts; a `*` at an end stands for anything."""
     return "|".join(
-        _escaped(value[:-1]) + ".*" if value.endswith("*") else _escaped(value) for value in values
+        escaped(value[:-1]) + ".*" if value.endswith("*") else escaped(value) for value in values
     )
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """Return the regular expression (RE2) that matches `text` and nothing else."""
     return text.translate(_REGEX_SPECIAL)
+
+
+def class_pattern(value: str) -> str:
+    """As `escaped`, but `5xx` stands for every number of three digits that begins with 5."""
+    return f"{value[0]}[0-9][0-9]" if _CLASS.fullmatch(value) else escaped(value)
+
+
+def any_pattern(values: Iterable[str]) -> str:
+    """Return the regular expression of these texts; `5xx` is itself, and the class as well."""
+    return "|".join(dict.fromkeys(each for v in values for each in (escaped(v), class_pattern(v))))
 
 
 def render_query(
@@ -51,16 +66,18 @@ def render_query(
     matchers: Mapping[str, str],
     seconds: int | None,
     scope: Mapping[str, Sequence[str]] | None = None,
+    any_of: Choices = (),
 ) -> str:
     """Return the selector of all samples whose `label` is one of `values`, as text, not pattern.
 
-    Labels in `scope` are one of several values, those in `matchers` are exactly one. Without
-    `seconds` it selects the value at one moment.
+    Labels in `scope` are one of several values, those in `matchers` are exactly one, and those in
+    `any_of` as `any_pattern` says. Without `seconds` it selects the value at one moment.
     """
     conditions = [f"{label}=~{quote(pattern(values))}"]
     for name, several in (scope or {}).items():
-        conditions.append(f"{name}=~{quote('|'.join(map(_escaped, several)))}")
+        conditions.append(f"{name}=~{quote('|'.join(map(escaped, several)))}")
     conditions += [f"{name}={quote(value)}" for name, value in matchers.items()]
+    conditions += [f"{name}=~{quote(any_pattern(several))}" for name, several in any_of]
     window = "" if seconds is None else f"[{seconds}s]"
     return f"{metric}{{{','.join(conditions)}}}{window}"
 
@@ -70,8 +87,9 @@ class Question:
     """All samples of one metric that one caller wants.
 
     `names` are the values of the arm's `label`, `scope` further labels of which other callers may
-    want other values, `matchers` labels that all series must have. Samples are those of `seconds`
-    before `at`; with a `step`, the values at its multiples.
+    want other values, `matchers` labels that all series must have, `any_of` those that must have
+    one of some values. Samples are those of `seconds` before `at`; with a `step`, the values at its
+    multiples.
     """
 
     metric: str
@@ -82,6 +100,7 @@ class Question:
     at: datetime
     seconds: int
     step: int | None = None
+    any_of: Choices = ()
 
     @property
     def start(self) -> datetime:
@@ -107,7 +126,7 @@ class Question:
         """
         labels = tuple(label for label, _ in self.scope)
         octaves = self.seconds.bit_length() // 2
-        return (self.metric, self.label, labels, self.matchers, self.step, octaves)
+        return (self.metric, self.label, labels, self.matchers, self.any_of, self.step, octaves)
 
 
 def merged_query(questions: Sequence[Question]) -> str:
@@ -125,6 +144,7 @@ def merged_query(questions: Sequence[Question]) -> str:
         dict(first.matchers),
         ceil((end - start).total_seconds()) if first.step is None else None,
         {label: sorted(values) for label, values in scope.items()},
+        first.any_of,
     )
 
 

@@ -5,38 +5,27 @@ Owns escaping, and the ways in which a label is written. Must not know what is d
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 
 from headgate.adapters.packs import Errors, Latency, Pack
-from headgate.adapters.prometheus_query import quote
+from headgate.adapters.prometheus_query import any_pattern, class_pattern, escaped, quote
 from headgate.core.slo.level import Selector
 from headgate.ports import Service
 
-_REGEX_SPECIAL = re.compile(r"[\\.+*?()|\[\]{}^$]")
 # Stand for "any position" and "any hash" until the rest of an arm's label is escaped; neither is
 # possible in a Kubernetes name.
 _POSITION, _HASH = "\ue000", "\ue001"
 
 
-def escape(text: str) -> str:
-    """Return a pattern (RE2) that matches `text` and nothing else."""
-    return _REGEX_SPECIAL.sub(r"\\\g<0>", text)
-
-
 def one_of(values: Sequence[str]) -> str:
     """Return the rest of a matcher that takes any of these values, as text."""
-    return f"=~{quote('|'.join(map(escape, values)))}"
-
-
-_CLASS = re.compile(r"[0-9]xx")
+    return f"=~{quote('|'.join(map(escaped, values)))}"
 
 
 def one_of_classes(values: Sequence[str]) -> str:
     """As `one_of`, where `5xx` stands for every number of three digits that begins with 5."""
-    patterns = (f"{v[0]}[0-9][0-9]" if _CLASS.fullmatch(v) else escape(v) for v in values)
-    return f"=~{quote('|'.join(patterns))}"
+    return f"=~{quote('|'.join(map(class_pattern, values)))}"
 
 
 def errors_of(pack: Pack) -> Errors:
@@ -69,7 +58,7 @@ def arm_pattern(template: str, service: Service) -> str:
         hash=hash_,
         revision=f"{service.deployment}-{hash_}",
     )
-    pattern = escape(value.removesuffix("*")) + (".*" if value.endswith("*") else "")
+    pattern = escaped(value.removesuffix("*")) + (".*" if value.endswith("*") else "")
     return pattern.replace(_POSITION, "[0-9]+").replace(_HASH, "[0-9a-f]+")
 
 
@@ -89,13 +78,12 @@ def spellings(label: str) -> frozenset[str]:
 
 
 def matching(selector: Selector) -> dict[str, str]:
-    """Write a user's matchers, by label: equal to its value, or one of several.
+    """Write a user's matchers, by label: equal to its value, or any of several.
 
     A bucket's bound is found by what it says, however it is written.
     """
     written = {}
-    for name, values in selector.values.items():
-        if name == "le":
-            values = tuple(sorted({each for value in values for each in spellings(value)}))
-        written[name] = f"={quote(values[0])}" if len(values) == 1 else one_of(values)
-    return written
+    for name, value in selector.matchers:
+        ways = sorted(spellings(value)) if name == "le" else [value]
+        written[name] = f"={quote(value)}" if len(ways) == 1 else one_of(ways)
+    return written | {name: f"=~{quote(any_pattern(v))}" for name, v in selector.any_of}

@@ -91,7 +91,7 @@ def resolve(source: SignalSource, chosen: Pack) -> Resolved:
 
 def _resolve_own(source: SignalSource) -> Resolved:
     def read(selector: Selector, measure: Measure) -> Read:
-        return Read(measure, {**source.matchers, **selector.matchers})
+        return Read(measure, {**source.matchers, **selector.matchers}, selector.any_of)
 
     kind, reads = Kind.RATIO, tuple[Read, ...]()
     part = source.bad or source.good
@@ -249,6 +249,7 @@ def wanted(
     ours = {source.arm.label, *known, *platform}
     for read in reads:
         theirs = {k: v for k, v in read.matchers.items() if k not in ours}
+        any_of = {label: v for label, v in read.any_of.items() if label not in ours}
         question = Question(
             metric=read.measure.metric,
             label=source.arm.label,
@@ -258,5 +259,6 @@ def wanted(
             at=period.at,
             seconds=period.seconds,
             step=period.step,
+            any_of=tuple(any_of.items()),
         )
         yield Wanted(source, read.measure, question)

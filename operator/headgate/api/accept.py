@@ -260,12 +260,14 @@ def _check_signals(signals: Sequence[ModelSignal]) -> None:
             if not buckets.endswith("_bucket"):
                 wanted = "the raw buckets of a histogram, a name that ends in _bucket"
                 raise Invalid(f"{field}.histogram.buckets.metric", wanted, _short(buckets))
+            _check_any_of(f"{field}.histogram.buckets", signal.histogram.buckets)
 
 
 def _check_own(field: str, selector: Selector) -> None:
     """Check a counter of an objective, which may be one bucket of a histogram."""
     if not selector.metric.endswith("_bucket") or "le" not in selector.matchers:
         _check_counter(field, selector)
+    _check_any_of(field, selector)
 
 
 def _check_counter(field: str, selector: Selector) -> None:
@@ -279,6 +281,16 @@ def _check_counter(field: str, selector: Selector) -> None:
             raise Invalid(f"{field}.metric", f"a counter of events, not {meaning}", _short(metric))
     if "quantile" in selector.matchers or "le" in selector.matchers:
         raise Invalid(f"{field}.matchers", "no quantile and no le", "one of them")
+    _check_any_of(field, selector)
+
+
+def _check_any_of(field: str, selector: Selector) -> None:
+    """Refuse labels with two rules, and those that mean something else in series of ours."""
+    for label in selector.any_of or ():
+        if label in ("quantile", "le"):
+            raise Invalid(f"{field}.anyOf", "no quantile and no le", "one of them")
+        if label in selector.matchers:
+            raise Invalid(f"{field}.anyOf", "no label that matchers has", label)
 
 
 def _check_template(template: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ unseen nor say something else than it seems to. It must not know how series are 
 
 import re
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
@@ -30,10 +30,11 @@ LabelValue = Annotated[str, Field(max_length=256, pattern=r"^\P{C}*$")]
 """The value of a label, as text: it is never a pattern."""
 
 
+_T = TypeVar("_T")
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]{0,63}")
 
 
-def _label_names(matchers: dict[str, str]) -> dict[str, str]:
+def _label_names(matchers: dict[str, _T]) -> dict[str, _T]:
     """Refuse keys that are no label's name; a CRD cannot say it of a map."""
     for name in matchers:
         if not _LABEL_NAME.fullmatch(name):
@@ -60,6 +61,18 @@ class Selector(Shape):
         dict[str, LabelValue], Field(max_length=16), AfterValidator(_label_names)
     ] = Field(default_factory=dict)
     """Labels and their values, compared as text; at most 16."""
+    any_of: (
+        Annotated[
+            dict[str, Annotated[tuple[LabelValue, ...], Field(min_length=1, max_length=16)]],
+            Field(max_length=8),
+            AfterValidator(_label_names),
+        ]
+        | None
+    ) = None
+    """
+    Labels that may have any of several values, compared as text, but that 5xx also stands for every
+    number of three digits that begins with 5; at most 8 labels of at most 16 values.
+    """
 
 
 class ArmValue(StrEnum):

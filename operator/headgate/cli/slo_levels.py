@@ -96,9 +96,16 @@ def _selector(content: Any, path: str) -> Selector:
     matchers, where = content.get("matchers") or {}, f"{path}.matchers"
     if not isinstance(matchers, dict):
         raise NotUsable(f"{where}: wanted labels and values, found {_shown(matchers)}")
+    choices, where_else = content.get("anyOf") or {}, f"{path}.anyOf"
+    if not isinstance(choices, dict) or not all(isinstance(v, list) for v in choices.values()):
+        raise NotUsable(f"{where_else}: wanted labels and lists of values, found {_shown(choices)}")
     return Selector(
         _text(content.get("metric"), f"{path}.metric"),
         tuple((_text(name, where), _text(value, where)) for name, value in matchers.items()),
+        tuple(
+            (_text(name, where_else), tuple(_text(value, where_else) for value in values))
+            for name, values in choices.items()
+        ),
     )
 
 
@@ -151,10 +158,9 @@ def render_level(level: ServiceLevel) -> dict[str, Any]:
 def _render_own(own: Own) -> Iterator[tuple[str, dict[str, Any]]]:
     for role, selector in (("good", own.good), ("bad", own.bad), ("total", own.total)):
         if selector is not None:
-            for name, values in selector.values.items():
-                if len(values) > 1:
-                    found = ", ".join(values)
-                    raise NotUsable(f"series.{role}: wanted one value of {name}, found {found}")
-            matchers = {name: values[0] for name, values in selector.values.items()}
             rendered: dict[str, Any] = {"metric": selector.metric}
-            yield role, rendered | ({"matchers": matchers} if matchers else {})
+            if selector.matchers:
+                rendered["matchers"] = dict(selector.matchers)
+            if selector.any_of:
+                rendered["anyOf"] = {name: list(values) for name, values in selector.any_of}
+            yield role, rendered

@@ -165,10 +165,14 @@ def _threshold(found: Plain, objective: Document, path: str) -> Own:
     if op not in ("lt", "lte"):
         raise NotUsable(f"{path}.op: wanted lt or lte, for buckets count upwards; found {op!r}")
     value = _number(objective.get("value"), f"{path}.value")
+    any_of = found.selector.any_of
+    if "le" in dict(any_of):
+        raise NotUsable("thresholdMetric: wanted one bucket or none, found several")
     matchers = tuple(pair for pair in found.selector.matchers if pair[0] != "le")
     bound = ("le", f"{value.normalize():f}")
     count = f"{metric.removesuffix('_bucket')}_count"
-    return Own(Selector(count, matchers), good=Selector(metric, (*matchers, bound)))
+    good = Selector(metric, (*matchers, bound), any_of)
+    return Own(Selector(count, matchers, any_of), good=good)
 
 
 def _query(metric: Document, named: _Named, where: str) -> Plain:

@@ -252,8 +252,8 @@ def _indicator(level: ServiceLevel, service: Service, pack: Pack) -> dict[str, A
             success = Written(metric, (route, f"{label}={quote(bound)}"))
             total = Written(f"{metric.removesuffix('_bucket')}_count", (route,))
             return _pyrra_pair("latency", "success", str(success), str(total))
-        case Own(good=Selector() as good) if len(good.values.get("le", ())) == 1:
-            bound = f"le={quote(good.values['le'][0])}"
+        case Own(good=Selector() as good) if "le" in dict(good.matchers):
+            bound = f"le={quote(dict(good.matchers)['le'])}"
             others = (f"{name}{rest}" for name, rest in matching(good).items() if name != "le")
             success = Written(good.metric, (*others, bound))
             return _pyrra_pair("latency", "success", str(success), str(counters.total))

@@ -3,7 +3,8 @@
 Owns reading it, and saying what else was found. Must not know where queries come from.
 
     metric{label="value", …}                 a counter, if whoever wrote it says that it is one
-    label=~"a|b"                             one of several values, but no other pattern
+    label=~"a|b"                             any of several texts
+    label=~"4..|5[0-9]{2}"                   classes of three digits; also (4|5).. and [45]..
     rate(…[w]), increase(…[w])               a counter, whatever w is: windows are ours
     sum(…) around any of these
 """
@@ -11,7 +12,7 @@ Owns reading it, and saying what else was found. Must not know where queries com
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from headgate.core.slo.level import Selector
@@ -28,8 +29,17 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _ESCAPES = {"\\": "\\", '"': '"', "'": "'", "n": "\n", "t": "\t", "r": "\r"}
-_PATTERN = re.compile(r"[\\.+*?()|\[\]{}^$]")
-_IN_BRACKETS = re.compile(r"^\((.*)\)$", re.DOTALL)
+_DIGIT = r"(?:\.|\\d|\[0-9\])"
+# One of the texts or classes that a pattern lists. What is special is escaped in a text.
+_ALTERNATIVE = re.compile(
+    rf"""(?:
+      (?P<first> [0-9] | \[[0-9]+\] | \([0-9](?:\|[0-9])*\) )
+      (?: {_DIGIT}{_DIGIT} | {_DIGIT}\{{2\}} )
+    | (?P<text> (?: [^\\.+*?()|\[\]{{}}^$] | \\[\\.+*?()|\[\]{{}}^$] )+ )
+    ) (?P<more> \| | \Z )""",
+    re.VERBOSE,
+)
+_IN_BRACKETS = re.compile(r"^\(([^()]*)\)$", re.DOTALL)
 
 
 class NotPlain(ValueError):
@@ -51,7 +61,12 @@ def parse_plain(query: str) -> Plain:
     if tokens.take_call("sum"):
         closing += 1
     is_rated = tokens.take_call("rate") or tokens.take_call("increase")
-    selector = Selector(tokens.take("name", "the name of a metric"), tuple(_matchers(tokens)))
+    metric, found = tokens.take("name", "the name of a metric"), tuple(_matchers(tokens))
+    selector = Selector(
+        metric,
+        tuple((label, text) for label, text, _ in found if text is not None),
+        tuple((label, values) for label, text, values in found if text is None),
+    )
     if is_rated:
         tokens.take("range", "a range such as [5m]")
         closing += 1
@@ -106,7 +121,8 @@ class _Tokens:
         )
 
 
-def _matchers(tokens: _Tokens) -> Iterator[tuple[str, str]]:
+def _matchers(tokens: _Tokens) -> Iterator[tuple[str, str | None, tuple[str, ...]]]:
+    """Read the matchers: each label with its one text, or None and the values it may have."""
     if tokens.is_next("("):
         tokens.refuse("a selector")
     if not tokens.is_next("{"):
@@ -120,21 +136,43 @@ def _matchers(tokens: _Tokens) -> Iterator[tuple[str, str]]:
         if label in labels:
             raise NotPlain(f"wanted one matcher per label, found two of {label}")
         labels.add(label)
-        yield from ((label, value) for value in _values(label, operator, text))
+        values = _values(label, operator, text)
+        yield label, values if isinstance(values, str) else None, tuple(values)
         if not tokens.is_next("}"):
             tokens.take_sign(",")
     tokens.take_sign("}")
 
 
-def _values(label: str, operator: str, text: str) -> Sequence[str]:
-    """Return the values that a matcher takes; a pattern may be a list of plain texts."""
+def _values(label: str, operator: str, text: str) -> str | tuple[str, ...]:
+    """Return the one text that a matcher takes, or the texts and classes of which it takes any."""
     if operator == "=":
-        return (text,)
-    listed = _IN_BRACKETS.sub(r"\1", text).split("|")
-    if operator == "=~" and all(listed) and not any(_PATTERN.search(each) for each in listed):
-        return listed
-    found = plain(f"{label}{operator}{text!r}", 80)
-    raise NotPlain(f"wanted labels that equal a value, or one of several; found {found}")
+        return text
+    found = _alternatives(_IN_BRACKETS.sub(r"\1", text)) if operator == "=~" else []
+    if not found:
+        said = plain(f"{label}{operator}{text!r}", 80)
+        raise NotPlain(
+            "wanted labels that equal a value, or any of several texts and classes such as 5..; "
+            f"found {said}"
+        )
+    values = tuple(dict.fromkeys(value for value, _ in found))
+    return values[0] if len(values) == 1 and not found[0][1] else values
+
+
+def _alternatives(pattern: str) -> list[tuple[str, bool]]:
+    """List a pattern's values, each with whether it is a class; none for any other pattern."""
+    found: list[tuple[str, bool]] = []
+    at = 0
+    while True:
+        match = _ALTERNATIVE.match(pattern, at)
+        if match is None:
+            return []
+        if match["text"] is not None:
+            found.append((re.sub(r"\\(.)", r"\1", match["text"]), False))
+        else:
+            found += [(f"{digit}xx", True) for digit in re.findall("[0-9]", match["first"])]
+        if not match["more"]:
+            return found
+        at = match.end()
 
 
 def _unquote(quoted: str) -> str:

@@ -136,7 +136,8 @@ def _level(objective: Objective) -> ServiceLevel:
 
 
 def _selector(named: Named) -> Selector:
-    return Selector(named.metric, tuple(sorted(named.matchers.items())))
+    any_of = tuple(sorted((named.any_of or {}).items()))
+    return Selector(named.metric, tuple(sorted(named.matchers.items())), any_of)
 
 
 def _no_edge(policy: Policy, error: ThresholdIsNoEdge) -> Objection:

@@ -181,7 +181,7 @@ def _series_kind(objective: Objective) -> Kind:
 
 
 def _selector(named: Named) -> Selector:
-    return Selector(named.metric, named.matchers)
+    return Selector(named.metric, named.matchers, named.any_of or {})
 
 
 class _Arm(TypedDict):

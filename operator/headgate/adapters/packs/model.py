@@ -143,6 +143,8 @@ class Read:
 
     measure: Measure
     matchers: Mapping[str, str] = field(default_factory=dict)
+    any_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Labels that must have one of these values; `5xx` stands for the class as well."""
 
 
 @dataclass(frozen=True, slots=True)

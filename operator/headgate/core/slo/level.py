@@ -6,7 +6,7 @@ Owns the value and what counts as good. Must not know metric names of any source
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -25,28 +25,24 @@ _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 class Selector:
     """The user's own counters: a metric, and the labels its series must have, as plain text.
 
-    A label that is named more than once may have any of its values. Raises ValueError if a name is
-    none; values may be any text, and are escaped where they go.
+    A label in `any_of` may have any of its values, of which `5xx` also stands for every number of
+    three digits that begins with 5. Raises ValueError if a name is none, or has two rules; values
+    may be any text, and are escaped where they go.
     """
 
     metric: str
     matchers: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def values(self) -> Mapping[str, tuple[str, ...]]:
-        """The values that each label may have, in the order in which they were named."""
-        values: dict[str, tuple[str, ...]] = {}
-        for name, value in self.matchers:
-            if value not in values.get(name, ()):
-                values[name] = (*values.get(name, ()), value)
-        return values
+    any_of: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     def __post_init__(self) -> None:
         if not _METRIC.fullmatch(self.metric):
             raise ValueError(f"wanted the name of a metric, found {plain(self.metric, 80)!r}")
-        for name, _ in self.matchers:
+        names = [name for name, _ in (*self.matchers, *self.any_of)]
+        for name in names:
             if not _LABEL.fullmatch(name) or name == "__name__":
                 raise ValueError(f"wanted the name of a label, found {plain(name, 80)!r}")
+            if names.count(name) > 1:
+                raise ValueError(f"wanted one rule for each label, found two of {name}")
 
 
 @dataclass(frozen=True, slots=True)
