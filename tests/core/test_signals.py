@@ -195,6 +195,30 @@ def test_limits_are_tempered_by_how_many_requests_share_a_pod(
     assert less == pytest.approx(grown / divided_by, abs=1e-3)
 
 
+def test_a_restart_at_any_look_changes_no_number_of_noisy_evidence() -> None:
+    """Claim: noise is stored with the evidence, so that a process that starts anew at each look
+    divides by the same effects to the last digit, and it is small."""
+    by_length = tuple(Dispersion(n, n / 3, 1.1 + n / 3, 100) for n in (1, 5, 30))
+    measured = Noise(3.3, 120, 20, 20, 1, 5.0, by_length)
+    begun = with_noise(begin(LIMITED, START), "errors", measured)
+    bad = [0, 1, 3, 3, 4, 9, 9, 10]
+    series = [
+        counter(C, GOOD, [7 * n for n in range(8)], "errors"),
+        counter(C, BAD, bad, "errors"),
+        counter(S, GOOD, [61 * n for n in range(8)], "errors"),
+        counter(S, BAD, [10] * 8, "errors"),
+    ]
+    restarted, effects = begun, []
+    for looks in range(2, 9):
+        seen = [replace(one, points=one.points[:looks]) for one in series]
+        restarted = Evidence.from_json(fold(restarted, seen).to_json())
+        effects.append(restarted.signals[0].phi)
+
+    assert restarted == fold(begun, series)
+    assert effects[0] < effects[-1] / 2
+    assert len(restarted.to_json()) - len(fold(begin(LIMITED, START), series).to_json()) < 600
+
+
 def test_a_comparison_that_the_placebos_reach_confirms_no_broken_objective() -> None:
     """Claim: what stable's own pods do to each other is no reason to blame the canary's limit."""
     series = failing({C: (20, 8), S: (180, 4)})
