@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any
@@ -11,6 +12,7 @@ from tests.scenarios.memory import Behaviour, MemoryMetrics, Story
 
 from headgate.core.counters import BAD, GOOD, Point
 from headgate.core.evidence import Evidence
+from headgate.core.noise import Noise
 from headgate.ports import UnitSeries
 
 PODS = 4
@@ -40,23 +42,42 @@ def _pod(
     return [UnitSeries(name, outcome, tuple(points), "") for outcome, points in counters.items()]
 
 
+def recorded(story: Story) -> dict[str, Any]:
+    """What the record of the second rollout says."""
+    record = story.cluster.find("ModelRollout", "models", "fraud-0002")
+    assert record is not None
+    return dict(record["status"])
+
+
+def noise_of(story: Story) -> Noise:
+    """The noise that errors are held against."""
+    errors = Evidence.from_json(recorded(story)["evidence"]["state"]).signals[0]
+    assert errors.noise is not None
+    return errors.noise
+
+
 async def test_the_canary_s_pods_decide_what_its_noise_is() -> None:
     """Claim: stable's pods are measured once, for as many pods as the canary has, and the record
-    says by what the evidence was divided and against how many runs it was held."""
+    says by what the evidence was divided and against how many runs it was held. An autoscaler that
+    follows a weight is noticed with the next one."""
     story = Story()
     story.metrics = PodMetrics(story.platform, story.clock)
     story.commit("1")
     await story.until_phase("Stable")
     story.platform.behaviours["2"] = Behaviour(pods=2)
-    story.commit("2", rollout={"steps": [{"weight": 10, "hold": "5m"}]})
+    story.commit("2", rollout={"steps": [{"weight": w, "hold": "4m"} for w in (10, 20)]})
     await story.until_phase("Progressing")
-    await story.run(timedelta(minutes=4))
-    record = story.cluster.find("ModelRollout", "models", "fraud-0002")
-    assert record is not None
-    errors = Evidence.from_json(record["status"]["evidence"]["state"]).signals[0]
-    shown = record["status"]["signals"][0]
+    await story.run(timedelta(minutes=2))
+    noise = noise_of(story)
+    shown = recorded(story)["signals"][0]
 
-    assert errors.noise is not None
-    assert (errors.noise.serving, errors.noise.canary_units) == (PODS, 2)
-    assert (shown["name"], shown["placeboRuns"]) == ("errors", errors.noise.placebo_runs)
+    assert (noise.serving, noise.canary_units) == (PODS, 2)
+    assert (shown["name"], shown["placeboRuns"]) == ("errors", noise.placebo_runs)
     assert float(shown["designEffect"]) > 1.5
+
+    story.platform.behaviours["2"] = Behaviour(pods=3)
+    await story.run(timedelta(minutes=30), lambda: story.weights == {"1": 80, "2": 20})
+    await story.run(timedelta(minutes=2))
+
+    assert story.weights == {"1": 80, "2": 20}
+    assert noise_of(story) == replace(noise, canary_units=3)

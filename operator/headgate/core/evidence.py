@@ -48,6 +48,7 @@ __all__ = [
     "fold",
     "rebase",
     "with_baseline",
+    "with_canary_units",
     "with_noise",
 ]
 
@@ -275,6 +276,19 @@ def with_noise(evidence: Evidence, signal: str, noise: Noise) -> Evidence:
     """Temper a signal from here on by its measured noise, and raise its bar to the placebos'."""
     place = evidence.place(signal)
     return _with_signal(evidence, place, replace(evidence.signals[place], noise=noise))
+
+
+def with_canary_units(evidence: Evidence, units: int) -> Evidence:
+    """Say how many units the canary has from here on; 0 (none is ready) changes nothing.
+
+    To be asked when the weights change, as autoscalers follow them, and before what is counted by
+    then is folded in: so no outcome has a say in it.
+    """
+    measured = tuple(
+        replace(one, noise=replace(one.noise, canary_units=units)) if one.noise and units else one
+        for one in evidence.signals
+    )
+    return replace(evidence, signals=measured)
 
 
 # One block

@@ -25,6 +25,7 @@ from headgate.core.evidence import (
     fold,
     rebase,
     with_baseline,
+    with_canary_units,
     with_noise,
 )
 from headgate.core.lifecycle import (
@@ -73,8 +74,8 @@ class Inputs:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What is asked of the canary when it begins to be judged: its pods, at least one, and the
-    profile of its training data, None without one."""
+    """What is asked of the canary besides its counts: how many pods it has now (0: none is ready),
+    and, when it begins to be judged, the profile of its training data, None without one."""
 
     pods: int
     read_profile: Callable[[], Awaitable[Profile | None]]
@@ -123,7 +124,7 @@ async def judge_rollout(
         if evidence is None:
             evidence = await _begin(arms, policy, candidate, memory.route, verified_at, world, now)
         if evidence.since != verified_at:
-            evidence = rebase(evidence, verified_at)
+            evidence = with_canary_units(rebase(evidence, verified_at), candidate.pods)
         sources = sources_of(policy, evidence.settings.signals)
         read, failed = await _read(arms, sources, evidence.read_from, world, now)
         evidence = fold(evidence, read)
