@@ -20,6 +20,7 @@ from headgate.cli.lines import plain_text
 from headgate.cli.reach import NotFound, Reach
 from headgate.cli.view import Integrity, Link, Objects
 from headgate.core.revision import record_digest
+from headgate.core.slo.budget import WINDOWS, WindowCounts
 
 
 def explained(story: Story, number: int | None = None) -> Explanation:
@@ -52,6 +53,30 @@ async def silent() -> Story:
     story = await stories.second("Progressing")
     story.metrics.rate = 0
     await story.run(story.world.options.checkpoint_every)
+    return story
+
+
+async def budgeted(bad: int, burning: bool = False) -> Story:
+    """Let so many of 1,000 requests of a month have failed, and a third of the last hours'."""
+    story = await stories.first("Stable")
+    if burning:
+        story.commit("2")
+        await story.until_phase("Progressing")
+    month = timedelta(days=30)
+    story.budgets.counts["availability"] = [
+        *(WindowCounts(w, 70_000, 30_000 if burning else 0, w) for w in WINDOWS),
+        WindowCounts(month, 100 * (1000 - bad), 100 * bad, month),
+    ]
+    story.commit("2")
+    await story.run(timedelta(minutes=2))
+    return story
+
+
+async def paused_before_it_began() -> Story:
+    """Commit version 2 together with a pause."""
+    story = await stories.first("Stable")
+    story.commit("2", rollout={"paused": True})
+    await story.run(timedelta(minutes=1))
     return story
 
 
@@ -107,6 +132,23 @@ ANSWERS = [
         stories.refused,
         "Version 1 gets 100 % of the requests; the spec is not acted upon: spec.traffic.gateway",
         id="refused spec",
+    ),
+    pytest.param(
+        lambda: budgeted(20),
+        "Version 1 gets 100 % of the requests; version 2 waits: objective availability (99 % over "
+        "30d): nothing is left of the error budget; ",
+        id="an empty error budget",
+    ),
+    pytest.param(
+        lambda: budgeted(1, burning=True),
+        "Version 1 gets 90 % and version 2 gets 10 % of the requests because the step waits: "
+        "objective availability: stable burns its error budget 30 times as fast as it may over 1h",
+        id="stable burns its budget",
+    ),
+    pytest.param(
+        paused_before_it_began,
+        "Version 1 gets 100 % of the requests; version 2 waits: ",
+        id="paused before it began",
     ),
 ]
 
@@ -232,6 +274,16 @@ async def test_numbers_of_the_first_revision_say_that_it_has_everything() -> Non
 
 
 ADVICE = [
+    pytest.param(
+        lambda: budgeted(20),
+        "To release in spite of it, set spec.rollout.emergency to true; that is on record.",
+        id="an empty error budget",
+    ),
+    pytest.param(
+        lambda: budgeted(1, burning=True),
+        "Cure what burns the error budget: no weight rises while it burns fast.",
+        id="stable burns its budget",
+    ),
     pytest.param(
         stories.rolled_back,
         'To try version 2 again as it is, change spec.rollout.retry (now "").',
@@ -441,3 +493,140 @@ async def test_what_does_not_exist_is_not_found(arguments: dict[str, Any], wante
         await why._explain(Reach(story.cluster, "models"), called(**arguments))
 
     assert str(raised.value) == wanted
+
+
+# --- what is read from conditions and the last decision ------------------------------------------
+
+
+async def waiting(reason: str, message: str, needed: int | None = None) -> Explanation:
+    """Explain a first step whose last decision was this."""
+    story = await stories.second("Progressing", 15)
+    found = stories.objects(story)
+    status = found.rollouts[1]["status"]
+    status["decision"] = {"verdict": "Inconclusive", "reason": reason, "message": message}
+    status["signals"] = [{"name": "errors", "requestsNeeded": needed}]
+    for condition in found.deployments[0]["status"]["conditions"]:
+        if condition["type"] == "EvidenceFlowing":
+            condition["status"] = "True"
+    return explain(found, "models", "fraud", None, story.clock.now() + timedelta(minutes=1))
+
+
+WAITING = [
+    pytest.param(
+        "StableInIncident",
+        "Both break the objective.",
+        "the next weight of 50 % is not earned: both break the objective.",
+        "The stable version breaks the same objective: cure the incident first.",
+        id="an incident of both",
+    ),
+    pytest.param(
+        "MetricsUnavailable",
+        "no answer: errors",
+        "the next weight of 50 % is not earned: no answer: errors.",
+        "See whether the operator reaches Prometheus; its log names the query.",
+        id="no answer",
+    ),
+    pytest.param(
+        "EvidenceStale",
+        "The last sample of canary is 90 s old, wanted at most 60 s.",
+        "the next weight of 50 % is not earned: the last sample of canary is 90 s old",
+        "See whether Prometheus still scrapes the gateway; the last sample is old.",
+        id="old samples",
+    ),
+    pytest.param(
+        "SignalMissing",
+        "objective/fast: no latency histogram yet.",
+        "the next weight of 50 % is not earned: objective/fast: no latency histogram yet.",
+        "See whether the gateway exports its latency histogram and it is scraped.",
+        id="no histogram",
+    ),
+    pytest.param(
+        "NotYetProven",
+        "No harm seen.",
+        "version 2 must prove itself by about 2,000 more requests before it gets 50 %.",
+        "About 2,000 more canary requests earn the next weight.",
+        id="too few requests",
+    ),
+    pytest.param(
+        "NewReason",
+        "Mercury is in retrograde.",
+        "the next weight of 50 % is not earned: mercury is in retrograde.",
+        "Committing version 1 again aborts the rollout and returns all requests to it.",
+        id="a reason that only a newer operator knows",
+    ),
+]
+
+
+@pytest.mark.parametrize(("reason", "message", "answer", "advice"), WAITING)
+async def test_what_a_step_waits_for_is_said_with_what_helps(
+    reason: str, message: str, answer: str, advice: str
+) -> None:
+    """The last decision's own words, and what a person can do about it."""
+    told = await waiting(reason, message, 2000 if reason == "NotYetProven" else None)
+
+    assert answer in told.answer, told.answer
+    assert advice in told.changes, told.changes
+
+
+ENDED = [
+    pytest.param(
+        {"outcome": "RolledBack", "reason": "CandidateNotReady"},
+        "Version 2 went back to version 1 because it was not ready in time",
+        "Its pods say why: kubectl logs -n models -l headgate.dev/revision=0b322b52",
+        id="never ready",
+    ),
+    pytest.param(
+        {"outcome": "RolledBack", "reason": "ProgressDeadlineExceeded"},
+        "Version 2 went back to version 1 because there was no verdict before the progress",
+        "More traffic, a longer progressDeadline or a larger tolerance gives a verdict.",
+        id="never decided",
+    ),
+    pytest.param(
+        {"outcome": "RolledBack", "reason": "CandidateLost", "message": "Version 2 has no pod."},
+        "Version 2 went back to version 1 because version 2 has no pod",
+        'To try version 2 again as it is, change spec.rollout.retry (now "").',
+        id="a reason without a sentence of its own",
+    ),
+]
+
+
+@pytest.mark.parametrize(("status", "answer", "advice"), ENDED)
+async def test_why_a_version_went_back_without_a_breach(
+    status: dict[str, Any], answer: str, advice: str
+) -> None:
+    """No verdict made it go back, so no counts are told."""
+    story = await stories.rolled_back()
+    found = changed(stories.objects(story), 1, **status)
+
+    told = explain(found, "models", "fraud", None, story.clock.now())
+
+    assert told.answer.startswith(answer), told.answer
+    assert advice in told.changes, told.changes
+
+
+async def test_deployment_that_nobody_looked_at_says_so() -> None:
+    """Git has just made it: there is no record, and the operator may not run."""
+    story = Story()
+    story.commit("1")
+
+    told = explained(story)
+
+    assert told.answer == "The operator has not looked at it yet: is it running?"
+    assert told.record is None
+    assert told.changes == (
+        "The newest spec was not looked at yet; see whether the operator runs.",
+    )
+    assert plain_text(page(told)).startswith(told.answer)
+
+
+async def test_inputs_that_drifted_come_with_what_helps() -> None:
+    """Rolling back does not change what users send."""
+    story = await stories.first("Stable")
+    found = stories.objects(story)
+    found.deployments[0]["status"]["conditions"].append(
+        {"type": "InputsMatchReference", "status": "False", "reason": "InputsDrifted"}
+    )
+
+    told = explain(found, "models", "fraud", None, story.clock.now())
+
+    assert "Train on inputs as they are now: rolling back does not change them." in told.changes

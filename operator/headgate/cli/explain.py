@@ -184,6 +184,8 @@ def _traffic(view: Deployment) -> str:
 def _by_phase(view: Deployment, record: Record | None) -> str:
     traffic = _traffic(view)
     match view.phase:
+        case "Stable" if (held := _held_back(view)) is not None:
+            return f"{traffic}; version {view.version} waits: {held}."
         case "Stable":
             return f"{traffic} because it went through a whole rollout and nothing else is wanted."
         case "RolledBack":
@@ -194,6 +196,14 @@ def _by_phase(view: Deployment, record: Record | None) -> str:
         case "":
             return "The operator has not looked at it yet: is it running?"
     return f"{traffic}: {_lower(view.message) or 'nothing was started'}."
+
+
+def _held_back(view: Deployment) -> str | None:
+    """Say why a version that is wanted is not tried; None if none is wanted."""
+    rolled_out = view.condition("RolledOut")
+    if rolled_out is None or rolled_out.status != "False":
+        return None
+    return _lower(rolled_out.message) or rolled_out.reason
 
 
 def _waiting(view: Deployment, record: Record) -> str:
@@ -217,6 +227,9 @@ def _next_weight(view: Deployment, record: Record) -> str:
     flowing = view.condition("EvidenceFlowing")
     if flowing is not None and flowing.status == "False":
         return f"there is no evidence to go on by: {flowing.message}"
+    budget = view.condition("BudgetAvailable")
+    if budget is not None and budget.status == "False" and budget.reason == "FastBurn":
+        return f"the step waits: {_lower(budget.message)}"
     following = [s.weight for s in record.steps if s.state.value == "toCome"]
     weight = following[0] if following else 100
     if verdict is not None and verdict.reason not in ("NotYetProven", "Passed", "NoTraffic"):
@@ -241,6 +254,15 @@ _EVIDENCE_ADVICE = {
 }
 
 
+_IN_SPITE = "To release in spite of it, set spec.rollout.emergency to true; that is on record."
+_GUARD_ADVICE = {
+    "BudgetExhausted": _IN_SPITE,
+    "BudgetLow": _IN_SPITE,
+    "FastBurn": "Cure what burns the error budget: no weight rises while it burns fast.",
+    "InputsDrifted": "Train on inputs as they are now: rolling back does not change them.",
+}
+
+
 def _changes(view: Deployment | None, record: Record | None, namespace: str) -> Iterator[str]:
     """Say what a person can do, and what happens by itself."""
     if view is not None:
@@ -258,6 +280,10 @@ def _live_changes(view: Deployment, record: Record | None) -> Iterator[str]:
         yield "The newest spec was not looked at yet; see whether the operator runs."
     if view.phase == "Paused" and view.paused:
         yield "Set spec.rollout.paused to false to go on."
+    for guard in ("BudgetAvailable", "InputsMatchReference"):
+        found = view.condition(guard)
+        if found is not None and found.status == "False" and found.reason in _GUARD_ADVICE:
+            yield _GUARD_ADVICE[found.reason]
     route = view.condition("TrafficVerified")
     if route is not None and route.status != "True":
         yield f"The route must be taken up by the gateway: {route.message}."
