@@ -39,10 +39,17 @@ def find_envoy() -> Path:
 
 
 class Envoy:
-    """An Envoy process with its configuration in `folder`."""
+    """An Envoy process with its configuration in `folder`; unused clusters age by `clock`."""
 
-    def __init__(self, binary: Path, folder: Path, admin_port: int) -> None:
+    def __init__(
+        self,
+        binary: Path,
+        folder: Path,
+        admin_port: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._binary = binary
+        self._clock = clock
         self._folder = folder
         self._admin = f"http://127.0.0.1:{admin_port}"
         self._admin_port = admin_port
@@ -92,7 +99,7 @@ class Envoy:
             await self._until(lambda: self._has_clusters(wanted), f"clusters {sorted(wanted)}")
             self._confirmed |= wanted
         self._write_routes(config)
-        now = time.monotonic()
+        now = self._clock()
         idle = [at for name, at in self._last_use.items() if self._is_unused(name, config)]
         return max(min(idle) + LINGER_SECONDS - now, 0.01) if idle else None
 
@@ -111,7 +118,7 @@ class Envoy:
         return all(cluster.name != name for cluster in config.clusters)
 
     def _write_clusters(self, config: xds.Config) -> None:
-        now = time.monotonic()
+        now = self._clock()
         for cluster in config.clusters:
             self._clusters[cluster.name] = cluster
             self._last_use[cluster.name] = now

@@ -15,11 +15,10 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from tests.sandbox.waiting import until_asked
+from tests.sandbox.waiting import until, until_asked
 
-from sandbox import envoy as envoy_module
 from sandbox.endpoints import Endpoint
-from sandbox.envoy import Envoy, find_envoy
+from sandbox.envoy import LINGER_SECONDS, Envoy, find_envoy
 from sandbox.ports import choose
 from sandbox.xds import (
     UNRESOLVED,
@@ -39,10 +38,23 @@ HOST = "fraud.example.com"
 CHANGES = 200
 
 
+class Clock:
+    """The time by which clusters age; it stands still until it is moved."""
+
+    def __init__(self) -> None:
+        """Begin at zero."""
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        """Tell it."""
+        return self.seconds
+
+
 class World(NamedTuple):
     """A running Envoy, two servers behind it, and what they got."""
 
     envoy: Envoy
+    clock: Clock
     ends: dict[str, Endpoint]
     gateway: int
     services: int
@@ -116,9 +128,10 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     """Run an Envoy before two servers, `a` and `b`."""
     got: Counter[str] = Counter()
     ports = choose(["gateway", "services", "admin"], {}, seed=hash(tmp_path))
-    envoy = Envoy(find_envoy(), tmp_path, ports["admin"])
+    clock = Clock()
+    envoy = Envoy(find_envoy(), tmp_path, ports["admin"], clock)
     async with server("a", got) as a, server("b", got) as b, aiohttp.ClientSession() as session:
-        made = World(envoy, {"a": a, "b": b}, *ports.values(), got, session)
+        made = World(envoy, clock, {"a": a, "b": b}, *ports.values(), got, session)
         try:
             await envoy.start(made.config(Target("a", 1)))
             yield made
@@ -126,12 +139,8 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
             await envoy.stop()
 
 
-async def test_two_hundred_weight_changes_lose_no_request(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_two_hundred_weight_changes_lose_no_request(world: World) -> None:
     """Weights from 0 to 100 and back, clusters coming and going: every request is answered."""
-    # Clusters leave and come back within the test, not only once.
-    monkeypatch.setattr(envoy_module, "LINGER_SECONDS", 0.05)
     seen: Counter[tuple[int, str]] = Counter()
     done = asyncio.Event()
 
@@ -143,45 +152,52 @@ async def test_two_hundred_weight_changes_lose_no_request(
     for number in range(CHANGES):
         weight = (0, 100, 5, 0, 50)[number % 5]
         targets = [Target(n, w) for n, w in (("a", 100 - weight), ("b", weight)) if w]
+        before = seen.total()
         await world.envoy.apply(world.config(*targets))
-        await asyncio.sleep(0.01)
+        if number % 20 == 0:
+            await drop_unused(world, world.config(*targets))
+        await until(lambda before=before: seen.total() > before)
     done.set()
     await asyncio.gather(*clients)
     assert set(seen) == {(200, "a"), (200, "b")}
-    assert sum(seen.values()) > CHANGES
 
 
-async def test_a_change_after_a_long_rest_keeps_the_clusters_in_use(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def drop_unused(world: World, only_a: Config) -> None:
+    """Let the other cluster's time pass once nothing is sent there any more, and see it leave."""
+    await world.answers({(200, "a")})
+    world.clock.seconds += LINGER_SECONDS
+    assert await world.envoy.apply(only_a) is None
+    await until_asked(lambda: has_left(world, "b"))
+
+
+async def has_left(world: World, cluster: str) -> bool:
+    """Say whether Envoy has dropped a cluster."""
+    return f"{cluster}::" not in await admin(world, "/clusters")
+
+
+async def test_a_change_after_a_long_rest_keeps_the_clusters_in_use(world: World) -> None:
     """A cluster's last use is the moment its route goes, however long ago the route was written."""
-    monkeypatch.setattr(envoy_module, "LINGER_SECONDS", 0.2)
     await world.envoy.apply(world.config(Target("a", 50), Target("b", 50)))
     await world.answers({(200, "a"), (200, "b")})
-    await asyncio.sleep(0.3)
+    world.clock.seconds += 10 * LINGER_SECONDS
 
     left = await world.envoy.apply(world.config(Target("b", 1)))
 
-    assert left is not None, "a left before its route did"
-    assert left > 0.1
+    assert left == LINGER_SECONDS, "a left before its route did"
+    assert not await has_left(world, "a")
 
 
-async def test_an_unused_cluster_leaves_later(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_unused_cluster_leaves_later(world: World) -> None:
     """A cluster without routes stays for its time, and then the same configuration drops it."""
-    monkeypatch.setattr(envoy_module, "LINGER_SECONDS", 0.2)
     await world.envoy.apply(world.config(Target("a", 1), Target("b", 1)))
     wait = await world.envoy.apply(world.config(Target("a", 1)))
-    assert wait is not None
-    assert "b::" in await admin(world, "/clusters")
-    await asyncio.sleep(wait)
+    assert wait == LINGER_SECONDS
+    world.clock.seconds += wait - 1
+    assert await world.envoy.apply(world.config(Target("a", 1))) == pytest.approx(1)
+    assert not await has_left(world, "b")
+    world.clock.seconds += 1
     assert await world.envoy.apply(world.config(Target("a", 1))) is None
-
-    async def has_left() -> bool:
-        return "b::" not in await admin(world, "/clusters")
-
-    await until_asked(has_left)
+    await until_asked(lambda: has_left(world, "b"))
 
 
 async def admin(world: World, path: str) -> str:
@@ -264,7 +280,8 @@ async def test_each_endpoint_has_its_own_counters(
     world: World, path: str, status: int, counted: list[str]
 ) -> None:
     """Each pod is counted by itself, under its cluster's name and the address Envoy reaches."""
-    await world.envoy.apply(world.config(Target("a", 1), timeout=1))
+    limit = 0.2 if path == "/slow" else None
+    await world.envoy.apply(world.config(Target("a", 1), timeout=limit))
 
     async def is_answered() -> bool:
         return (await world.ask(path))[0] == status
