@@ -232,22 +232,35 @@ def test_what_was_not_learned_is_refused_and_only_that(
 
 @pytest.mark.sandbox
 def test_the_tail_is_slow_and_holds_nobody_else_up(python: Path, models: Path) -> None:
-    """A payment to be looked up takes its time; another one sent meanwhile does not wait for it."""
+    """A payment to be looked up takes its time; others sent meanwhile do not wait for it.
+
+    The others are sent one after the other, so in a server that holds them up one always waits for
+    nearly the whole look-up. In ours one does only when the machine is busy: it is tried again.
+    """
     transactions = draw("any", count=500)
     abroad = next(
         t for t in transactions if t["foreign"] and not t["card_present"] and t["distance_km"] > 400
     )
     at_home = next(t for t in transactions if not t["foreign"])
 
-    with server(python, models / "slow-tail") as url, ThreadPoolExecutor() as pool:
+    def seconds(url: str, row: fraud.Row) -> float:
         begun = time.monotonic()
-        slow = pool.submit(predict, url, abroad.row)
-        assert predict(url, at_home.row)[0] == 200
-        was_held_up = slow.done()
-        assert slow.result()[0] == 200
+        assert predict(url, row)[0] == 200
+        return time.monotonic() - begun
 
-    assert not was_held_up
-    assert time.monotonic() - begun >= 0.4
+    def slow_and_longest_beside(url: str) -> tuple[float, float]:
+        slow, longest = pool.submit(seconds, url, abroad.row), 0.0
+        while not slow.done():
+            longest = max(longest, seconds(url, at_home.row))
+        return slow.result(), longest
+
+    with server(python, models / "slow-tail") as url, ThreadPoolExecutor() as pool:
+        tries = [slow_and_longest_beside(url) for _ in range(5)]
+        while min(longest for _, longest in tries) >= 0.2 and len(tries) < 40:
+            tries.append(slow_and_longest_beside(url))
+
+    assert min(slow for slow, _ in tries) >= 0.4
+    assert min(longest for _, longest in tries) < 0.2
 
 
 @pytest.mark.sandbox

@@ -13,7 +13,7 @@ from sandbox.part import Part
 from sandbox.supervisor import supervise
 from sandbox.world import World
 
-LIVES = "open('{mark}', 'w').close(); print('{name} lives', flush=True); time.sleep(600)"
+LIVES = "print('{name} lives', flush=True); open('{mark}', 'w').close(); time.sleep(600)"
 FAILS = "print('{name} says why', flush=True); sys.exit(3)"
 HANGS = "time.sleep(600)"
 BREEDS = "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); " + LIVES
