@@ -19,6 +19,8 @@ from sandbox.part import Part, answers
 from sandbox.world import World
 
 SCRAPE_SECONDS = 2
+REMEMBERED = "2d"
+"""How much older than the newest a sample may be that comes late: `past` writes a day of them."""
 
 _POD = "__meta_kubernetes_pod_"
 # Of a pod the port that its KServe runtime says has metrics, labelled as its series are looked for.
@@ -53,6 +55,9 @@ def render_configuration(targets: Mapping[str, tuple[str, str]], pods: Path) -> 
             "scrape_timeout": f"{SCRAPE_SECONDS}s",
             "evaluation_interval": f"{SCRAPE_SECONDS}s",
         },
+        "storage": {"tsdb": {"out_of_order_time_window": REMEMBERED}},
+        # What is written is named as what is scraped: no unit, no `_total` is added.
+        "otlp": {"translation_strategy": "UnderscoreEscapingWithoutSuffixes"},
         "scrape_configs": [
             {
                 "job_name": job,
@@ -96,6 +101,7 @@ def _command(world: World) -> Sequence[str]:
         f"--storage.tsdb.path={world.data / 'prometheus' / 'tsdb'}",
         "--storage.tsdb.retention.time=1d",
         f"--web.listen-address=127.0.0.1:{world.ports['prometheus']}",
+        "--web.enable-otlp-receiver",
         # Otherwise the first scrape comes only after five seconds.
         "--scrape.discovery-reload-interval=250ms",
         "--log.level=warn",

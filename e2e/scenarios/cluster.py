@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -47,6 +48,10 @@ class Faults(Protocol):
 
     def start_dependency(self) -> Mapping[str, object]:
         """Start it, and return the entry for `env` of a model that asks it."""
+        ...
+
+    def spent_budget(self, model: str, until: datetime) -> None:
+        """Let Prometheus remember a day of a model, up to a moment, in which 2 % failed."""
         ...
 
 

@@ -14,8 +14,10 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from sandbox.dependency import Dependency, history_variable
+from sandbox.past import Past, write_past
 from sandbox.paths import ROOT
 from sandbox.processes import wait_until
 from sandbox.status import PartStatus, read_status
@@ -68,6 +70,10 @@ class EmbeddedFaults:
         Dependency(self.world).deploy()
         return history_variable()
 
+    def spent_budget(self, model: str, until: datetime) -> None:
+        """Write the counters of its route's only backend."""
+        write_past(self.world, f"httproute/{NAMESPACE}/{model}/rule/0/backend/0", _bad_day(until))
+
     @contextmanager
     def _stopped(self, part: str) -> Iterator[None]:
         process = self._process(part)
@@ -89,6 +95,12 @@ class EmbeddedFaults:
 
     def _part(self, name: str) -> PartStatus:
         return next(part for part in read_status(self.world).parts if part.name == name)
+
+
+def _bad_day(until: datetime) -> Past:
+    """A hundred requests a minute, of which a quarter failed from the third hour to the fifth."""
+    day, incident = timedelta(hours=23), (timedelta(hours=3), timedelta(hours=5))
+    return Past(until, day, requests=100, failed=25, incident=incident)
 
 
 @contextmanager

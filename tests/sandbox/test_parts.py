@@ -111,3 +111,11 @@ def test_prometheus_finds_pods_in_the_node_agents_file() -> None:
     pods = rendered["scrape_configs"][-1]
     assert pods["job_name"] == "pods"
     assert pods["file_sd_configs"][0]["files"] == ["/targets.json"]
+
+
+def test_prometheus_takes_a_day_that_comes_late() -> None:
+    """A past is written after samples of now, under the names that a scrape gives."""
+    rendered = render_prometheus({}, Path("/targets.json"))
+
+    assert rendered["storage"]["tsdb"]["out_of_order_time_window"] == "2d"
+    assert rendered["otlp"]["translation_strategy"] == "UnderscoreEscapingWithoutSuffixes"
