@@ -293,21 +293,29 @@ def fill_template(template: str, values: Mapping[str, object]) -> str | None:
 _RECORDED_RATE = re.compile(
     r":(?:[^:]*_)?(?:rate|irate|increase|delta|ratio|quantile)\d*[smhdwy]?(?:_[^:]*)?"
 )
-_COUNTED = {"_bucket": ("histogram",), "_count": ("counter", "histogram", "summary")}
+_COUNTED = {"_bucket": ("histogram", "counter"), "_count": ("counter", "histogram", "summary")}
+
+
+class NotCounted(ValueError):
+    """A metric that holds no raw counters: what was wanted, what was found."""
+
+    def __init__(self, metric: str, wanted: str, found: str) -> None:
+        super().__init__(f"{metric}: wanted {wanted}, found {found}")
+        self.wanted, self.found = wanted, found
 
 
 def check_type(metric: str, type: str | None) -> None:
-    """Raise ValueError if what the metric is, by `Metrics.type_of`, cannot be counted.
+    """Raise NotCounted if what the metric is, by `Metrics.type_of`, cannot be counted.
 
     None and `unknown` pass: it may not be exposed yet, and recorded series have no type. Those are
     told by their name (`level:metric:operations`, Prometheus's recording rules, naming).
     """
-    if _RECORDED_RATE.fullmatch(metric, max(0, metric.rfind(":"))):
-        raise ValueError(f"{metric}: wanted a counter, found what is named like a recorded rate")
     suffix = next((end for end in _COUNTED if metric.endswith(end)), "")
-    wanted = _COUNTED.get(suffix, ("counter",))
-    if type not in (None, "unknown", *wanted):
-        raise ValueError(f"{metric}: wanted a {' or '.join(wanted)}, found a {type}")
+    wanted = "the buckets of a histogram" if suffix == "_bucket" else "a raw counter"
+    if _RECORDED_RATE.fullmatch(metric, max(0, metric.rfind(":"))):
+        raise NotCounted(metric, wanted, "what is named like a recorded rate")
+    if type not in (None, "unknown", *_COUNTED.get(suffix, ("counter",))):
+        raise NotCounted(metric, wanted, f"a {type}")
 
 
 @dataclass(frozen=True, slots=True)

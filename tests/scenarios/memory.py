@@ -363,6 +363,8 @@ class MemoryMetrics:
     """Share of requests that fail on both arms at once."""
     more: Callable[[SignalSource, Arms, datetime], Sequence[Series]] = lambda source, arms, now: ()
     """What else is counted, by the source that is asked for."""
+    types: dict[str, str] = field(default_factory=dict)
+    """What metrics are, where they are not what their names say."""
     counts: dict[tuple[str, str, int], dict[str, int]] = field(default_factory=dict)
     samples: list[tuple[datetime, dict[tuple[str, str, int], dict[str, int]]]] = field(
         default_factory=list
@@ -439,8 +441,9 @@ class MemoryMetrics:
         return await self.read(arms, [source], since, now)
 
     async def type_of(self, metric: str, now: datetime) -> str | None:
-        """Answer that all is as it should be."""
-        return "histogram" if metric.endswith("_bucket") else "counter"
+        """Answer that all is as it should be, unless told otherwise."""
+        usual = "histogram" if metric.endswith("_bucket") else "counter"
+        return self.types.get(metric, usual)
 
     def queries(self, arms: Arms, sources: Sequence[SignalSource]) -> dict[str, str]:
         """Name each source."""

@@ -354,6 +354,15 @@ ABORTED = {
 }
 
 
+HARM = {
+    (Arm.CANARY, "total"): 10.0,
+    (Arm.CANARY, "bad"): 4.0,
+    (Arm.STABLE, "total"): 90.0,
+    (Arm.STABLE, "bad"): 1.0,
+}
+"""What a canary that aborts four of ten counts each second."""
+
+
 def growing(per_second: dict[tuple[Arm, str], float], source: str) -> Any:
     """Counters of one pod an arm that grow evenly, scraped every two seconds."""
 
@@ -378,15 +387,7 @@ def growing(per_second: dict[tuple[Arm, str], float], source: str) -> Any:
 async def test_a_signal_of_the_spec_takes_a_canary_back() -> None:
     """Claim: worse by a signal alone, with no failed request, is a breach that names it."""
     story = await serving(signals=[ABORTED])
-    story.metrics.more = growing(
-        {
-            (Arm.CANARY, "total"): 10.0,
-            (Arm.CANARY, "bad"): 4.0,
-            (Arm.STABLE, "total"): 90.0,
-            (Arm.STABLE, "bad"): 1.0,
-        },
-        "signal/aborted",
-    )
+    story.metrics.more = growing(HARM, "signal/aborted")
     story.commit("2", signals=[ABORTED])
     await story.until_phase("RolledBack")
 
@@ -403,15 +404,7 @@ async def test_a_signal_that_freezes_holds_the_weight() -> None:
     """Claim: `onBreach: Freeze` neither rolls back nor lets the weight rise."""
     frozen = {**ABORTED, "onBreach": "Freeze"}
     story = await serving(signals=[frozen])
-    story.metrics.more = growing(
-        {
-            (Arm.CANARY, "total"): 10.0,
-            (Arm.CANARY, "bad"): 4.0,
-            (Arm.STABLE, "total"): 90.0,
-            (Arm.STABLE, "bad"): 1.0,
-        },
-        "signal/aborted",
-    )
+    story.metrics.more = growing(HARM, "signal/aborted")
     story.commit("2", signals=[frozen])
     await story.until_phase("Progressing")
     await story.run(timedelta(minutes=8))
@@ -483,6 +476,46 @@ async def test_a_signal_that_no_pack_has_is_refused(signal: dict[str, Any], foun
     assert (accepted["status"], accepted["reason"]) == ("False", "InvalidSpec")
     assert accepted["message"].startswith("spec.signals[0]")
     assert found in accepted["message"]
+
+
+@pytest.mark.parametrize(
+    ("signal", "types", "message"),
+    [
+        pytest.param(
+            ABORTED,
+            {"aborted_total": "gauge"},
+            "spec.signals[0] (aborted_total): wanted a raw counter, found a gauge",
+            id="a gauge",
+        ),
+        pytest.param(
+            {"name": "a", "histogram": {"buckets": {"metric": "a_seconds_bucket"}}},
+            {"a_seconds_bucket": "summary"},
+            "spec.signals[0] (a_seconds_bucket): wanted the buckets of a histogram, "
+            "found a summary",
+            id="a summary",
+        ),
+        pytest.param(
+            {"name": "a", "histogram": {"buckets": {"metric": "job:a:rate5m_bucket"}}},
+            {"job:a:rate5m_bucket": "unknown"},
+            "spec.signals[0] (job:a:rate5m_bucket): wanted the buckets of a histogram, "
+            "found what is named like a recorded rate",
+            id="a recorded rate, of which no type is known",
+        ),
+    ],
+)
+async def test_series_that_are_no_counters_are_refused(
+    signal: dict[str, Any], types: dict[str, str], message: str
+) -> None:
+    """Claim: Accepted is False with field, metric, wanted and found, and nothing moves."""
+    story = await serving()
+    story.metrics.types |= types
+    story.commit("2", signals=[signal])
+    await story.run(timedelta(minutes=1))
+
+    accepted = condition(story, "Accepted")
+    assert (accepted["status"], accepted["reason"]) == ("False", "InvalidSpec")
+    assert accepted["message"] == message
+    assert story.status["stable"]["version"] == "1"
 
 
 # --- drift ---------------------------------------------------------------------------------------

@@ -9,17 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    GCCollector,
-    Histogram,
-    PlatformCollector,
-    ProcessCollector,
-)
+from prometheus_client import Counter, Gauge, Histogram
 
-from headgate import __version__
+from headgate.adapters.process_metrics import fresh_registry
 from headgate.collector.events import Half, Result
 
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
@@ -34,12 +26,7 @@ class Telemetry:
 
     def __init__(self) -> None:
         """Make all metrics."""
-        self.registry = CollectorRegistry()
-        for collector in (ProcessCollector, PlatformCollector, GCCollector):
-            collector(registry=self.registry)
-        Gauge(
-            "headgate_build_info", "The version that runs.", ["version"], registry=self.registry
-        ).labels(__version__).set(1)
+        self.registry = fresh_registry()
         events = Counter(
             "headgate_collector_events",
             "Events, by what became of them.",

@@ -44,6 +44,8 @@ from headgate.ports import (
     Kind,
     Manifest,
     MetricsUnavailable,
+    NotCounted,
+    check_type,
 )
 from headgate.reconcile.profiles import read_profile
 from headgate.reconcile.sources import own_source, signals_of
@@ -201,10 +203,6 @@ def _absent(field: str, wanted: str) -> Objection:
     return Objection("NotFound", field, wanted, "none")
 
 
-_COUNTED = ("counter", "histogram", "unknown", None)
-"""Types of metrics that are, or may be, raw counters."""
-
-
 async def check_signals(deployment: ModelDeployment, world: World) -> None:
     """Raise Objected for a signal that no pack knows, or whose series are no raw counters.
 
@@ -222,19 +220,18 @@ async def check_signals(deployment: ModelDeployment, world: World) -> None:
             ) from error
         selectors = (source.bad, source.total, source.histogram, source.categories)
         for metric in sorted({one.metric for one in selectors if one is not None}):
-            await _check_type(f"{field} ({metric})", metric, source.histogram is not None, world)
+            await _check_type(f"{field} ({metric})", metric, world)
 
 
-async def _check_type(field: str, metric: str, buckets: bool, world: World) -> None:
+async def _check_type(field: str, metric: str, world: World) -> None:
     try:
         found = await world.metrics.type_of(metric, world.clock.now())
     except MetricsUnavailable:
-        return
-    if metric.endswith("_count"):  # of a histogram or a summary: how many there were
-        return
-    if found not in _COUNTED or (found == "histogram" and not buckets):
-        wanted = "the buckets of a histogram" if buckets else "a raw counter"
-        raise Objected(Objection("InvalidSpec", field, wanted, f"a {found}"))
+        found = None
+    try:
+        check_type(metric, found)
+    except NotCounted as error:
+        raise Objected(Objection("InvalidSpec", field, error.wanted, error.found)) from error
 
 
 async def check_gateway(deployment: ModelDeployment, world: World) -> None:

@@ -11,19 +11,11 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    GCCollector,
-    Histogram,
-    PlatformCollector,
-    ProcessCollector,
-)
+from prometheus_client import Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from headgate import __version__
+from headgate.adapters.process_metrics import fresh_registry
 from headgate.core.counters import Series
 from headgate.ports import (
     Arms,
@@ -46,12 +38,7 @@ class Telemetry:
 
     def __init__(self) -> None:
         """Make all metrics; those with known labels start at zero only once they happened."""
-        self.registry = CollectorRegistry()
-        for collector in (ProcessCollector, PlatformCollector, GCCollector):
-            collector(registry=self.registry)
-        Gauge(
-            "headgate_build_info", "The version that runs.", ["version"], registry=self.registry
-        ).labels(__version__).set(1)
+        self.registry = fresh_registry()
         self._passes = self._histogram("pass_seconds", "One reconcile pass.", ["outcome"])
         self._waits = self._histogram("queue_wait_seconds", "From wake-up to the pass's start.", [])
         self._requests = self._counter(
