@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test check sandbox-build sandbox sandbox-down sandbox-status demo scenarios bench-decisions crds clean
+.PHONY: help venv test check sandbox-build sandbox sandbox-down sandbox-status demo scenarios bench-decisions bench crds clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,8 +58,11 @@ demo: $(READY) ## Release one model version by evidence and take another one bac
 scenarios: $(READY) ## Run the scenarios in an embedded world of their own
 	$(RUN) -m pytest e2e/scenarios -m sandbox $(ARGS)
 
-bench-decisions: $(READY) ## Replay the decision rule at full size, with standard errors
+bench-decisions: $(READY) ## Replay what is promised of decisions and write docs/benchmarks; ARGS=--quick is what CI runs
 	$(RUN) -m bench.decisions $(ARGS)
+
+bench: $(READY) ## Print what decisions, drift and the collector cost on this machine
+	$(RUN) -m bench.cost $(ARGS)
 
 crds: $(READY) ## Write crds/ from the models in operator/headgate/api
 	$(RUN) -m headgate crds --directory crds

@@ -34,6 +34,7 @@ __all__ = [
     "poisson",
     "replay",
     "standard_error",
+    "stream",
 ]
 
 STALE_AFTER = timedelta(minutes=1)
@@ -100,7 +101,7 @@ def _look(
 
 def looks(cell: Cell, seed: int) -> Iterator[tuple[int, int, Sequence[Series]]]:
     """Yield (seconds, canary failures so far, the samples a look reads)."""
-    gateway = Gateway(_traffic(cell), partial(_stream, seed), first_second=0)
+    gateway = Gateway(_traffic(cell), partial(stream, seed), first_second=0)
     failures, since = 0, START
     for second in range(cell.look, cell.duration + 1, cell.look):
         failures += sum(window.canary.bad for window in gateway.advance(second, cell.weight))
@@ -109,7 +110,8 @@ def looks(cell: Cell, seed: int) -> Iterator[tuple[int, int, Sequence[Series]]]:
         since = now - timedelta(seconds=second % cell.scrape)
 
 
-def _stream(seed: int, name: str) -> random.Random:
+def stream(seed: int, name: str) -> random.Random:
+    """The chance of one name in the rollout of a seed."""
     return random.Random(f"{seed}/{name}")
 
 
