@@ -58,7 +58,7 @@ demo: $(READY) ## Release one model version by evidence and take another one bac
 scenarios: $(READY) ## Run the scenarios in an embedded world of their own
 	$(RUN) -m pytest e2e/scenarios -m sandbox $(ARGS)
 
-bench-decisions: $(READY) ## Replay what is promised of decisions and write docs/benchmarks; ARGS=--quick is what CI runs
+bench-decisions: $(READY) ## Replay what is promised of decisions; ARGS=--quick is what CI runs
 	$(RUN) -m bench.decisions $(ARGS)
 
 bench: $(READY) ## Print what decisions, drift and the collector cost on this machine

@@ -55,6 +55,7 @@ def main(arguments: Sequence[str] | None = None, goals: Sequence[Goal] = GOALS) 
     if options.write is not None:
         command = f"make bench-decisions ARGS='--times {options.times:g}'"
         write(findings, options.write, command, options.seed, options.times)
+    print(f"{sum(one.seconds for one in findings):.0f} s of CPU in all")
     broken = [one.goal.name for one in findings if any(line.is_broken for line in one.lines)]
     print(f"broken: {', '.join(broken)}" if broken else "every bound holds")
     return 1 if broken else 0

@@ -154,7 +154,8 @@ DELAYED = Goal(
     _delays,
     runs=20,
     note="Errors alone have alpha, 1 %. Base 0.1, 1 and 5 %, harm 0.5 to 20 points, 10 to 1000 "
-    "requests a second at 5 to 50 %, where limit and tick are below 400 s.",
+    "requests a second at 5 to 50 %, where limit and tick are below 400 s. Of few runs the slowest "
+    "cells are also the unluckiest, so that what 95 % keep is overstated.",
     plot="Mean delay of each cell with its standard error; dashed, what is promised.",
     draw=_draw_delays,
 )

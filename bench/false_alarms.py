@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from math import inf
 
 from bench import noise, replay
-from bench.goal import Goal, Line, share, worst
+from bench.goal import Goal, Line, middle, share, worst
 from bench.service import HALF_HOUR, POD_ERRORS, Service, course_at
 
 from headgate.api.model_rollout import Policy
@@ -133,6 +133,15 @@ def back_at(run: Run) -> int | None:
     return run.at if run.ending is Ending.ROLLED_BACK else None
 
 
+def told(name: str, ends: Sequence[int | None]) -> Sequence[Line]:
+    """How much harm was found, and after which time, of the second of each rollback."""
+    seconds = [inf if at is None else float(at) for at in ends]
+    return (
+        share(f"{name}, found", [at is not None for at in ends]),
+        middle(f"{name}, median delay", seconds, "s"),
+    )
+
+
 def _noisy(found: Mapping[Noisy, Sequence[int | None]]) -> Sequence[Line]:
     healthy = [
         share(_row_name(cell.row), [at is not None for at in ends], 2.0)
@@ -140,9 +149,10 @@ def _noisy(found: Mapping[Noisy, Sequence[int | None]]) -> Sequence[Line]:
         if not cell.harm
     ]
     harmed = [
-        share(f"{_row_name(cell.row)}: +5 points found", [at is not None for at in ends])
+        line
         for cell, ends in found.items()
         if cell.harm
+        for line in told(f"{_row_name(cell.row)}: +5 points", ends)
     ]
     everything = [at is not None for cell, ends in found.items() if not cell.harm for at in ends]
     return [share("all rows", everything, 2.0), *healthy, *harmed]
@@ -180,7 +190,7 @@ class Apart:
     @property
     def name(self) -> str:
         """In words."""
-        harm = f": +{100 * self.harm:g} points found" if self.harm else ""
+        harm = f": +{100 * self.harm:g} points" if self.harm else ""
         return f"{self.rate:g}/s at 10 %, {self.skew:g} s apart{harm}"
 
 
@@ -202,11 +212,14 @@ def apart(cell: Apart, seed: int) -> int | None:
 
 
 def _apart(found: Mapping[Apart, Sequence[int | None]]) -> Sequence[Line]:
-    blamed = {cell: [at is not None for at in ends] for cell, ends in found.items()}
-    everything = [one for cell, ends in blamed.items() if not cell.harm for one in ends]
+    healthy = {
+        cell: [at is not None for at in ends] for cell, ends in found.items() if not cell.harm
+    }
+    harmed = [told(cell.name, ends) for cell, ends in found.items() if cell.harm]
     return [
-        share("all cells", everything, 0.5),
-        *(share(cell.name, ends, None if cell.harm else 0.5) for cell, ends in blamed.items()),
+        share("all cells", [one for ends in healthy.values() for one in ends], 0.5),
+        *(share(cell.name, ends, 0.5) for cell, ends in healthy.items()),
+        *(line for lines in harmed for line in lines),
     ]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import erfc, exp, lgamma, log, log1p, sqrt
+from math import erfc, exp, inf, lgamma, log, log1p, sqrt
 from statistics import mean, stdev
 from typing import Any
 
@@ -151,14 +151,17 @@ def middle(
     most: float | None = None,
     held: float | None = None,
 ) -> Line:
-    """The median over runs; its error is half the distance between the values one standard
-    deviation of the rank away, which assumes no distribution."""
+    """The median over runs; an infinite value is "never".
+
+    Its error is half the distance between the values one standard deviation of the rank away, which
+    assumes no distribution; the whole distance to the lower one where the other is never.
+    """
     ordered, count = sorted(values), len(values)
-    reach = sqrt(count) / 2.0
+    reach, found = sqrt(count) / 2.0, ordered[(count - 1) // 2]
     low = ordered[max(0, round(count / 2.0 - reach))]
     high = ordered[min(count - 1, round(count / 2.0 + reach))]
-    error = (high - low) / 2.0
-    return _line(name, ordered[(count - 1) // 2], error, count, unit, most, held)
+    error = (high - low) / 2.0 if high < inf else found - low
+    return _line(name, found, error if found < inf else 0.0, count, unit, most, held)
 
 
 def _line(

@@ -7,6 +7,7 @@ what makes a promise broken (`bench.goal`). Equal findings give equal bytes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,9 @@ _STYLE: Any = {
     "axes.spines.right": False,
 }
 
+_DIGITS = {"%": 2, "x": 3, "ms": 2}
+"""Digits after the point, by the unit."""
+
 
 def verdict(lines: Sequence[Line]) -> str:
     """One word for all promises of a goal."""
@@ -48,7 +52,7 @@ def terminal(finding: Finding) -> str:
     """One goal as lines of a terminal."""
     head = f"{finding.goal.name}  {finding.goal.promise}: {verdict(finding.lines)}"
     rows = [
-        f"    {line.name:62.62} {_figure(line):>18}  {_bound(line):10} of {line.runs} runs"
+        f"    {line.name:80.80} {_figure(line):>18}  {_bound(line):10} of {line.runs} runs"
         f"{'  BROKEN' if line.is_broken else ''}"
         for line in finding.lines
     ]
@@ -116,13 +120,14 @@ def _draw(finding: Finding, path: Path) -> None:
 
 
 def _figure(line: Line) -> str:
-    digits = 2 if line.unit in ("%", "x") else 1
-    error = f" ± {line.error:.{digits}f}" if line.error else ""
-    return f"{line.figure:.{digits}f}{error} {line.unit}"
+    if line.figure == inf:
+        return "never"
+    digits = _DIGITS.get(line.unit, 0)
+    return f"{line.figure:.{digits}f} ± {line.error:.{digits}f} {line.unit}"
 
 
 def _bound(line: Line) -> str:
-    return "" if line.goal is None else f"≤ {line.goal.most:g} {line.unit}"
+    return "" if line.goal is None else f"≤ {line.goal.most:.4g} {line.unit}"
 
 
 def _emphasised(word: str) -> str:

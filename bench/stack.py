@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 
-from bench.false_alarms import back_at
-from bench.goal import Goal, Line, middle, share
+from bench.false_alarms import back_at, told
+from bench.goal import Goal, Line, share
 from bench.service import CLASSES, POD_ERRORS, Service, course_at
 
 from headgate.api.model_rollout import Policy
@@ -164,9 +164,7 @@ def _troubled(found: Mapping[Troubled, Sequence[Run]]) -> Sequence[Line]:
     ]
     for cell, runs in found.items():
         if cell.harm != HEALTHY:
-            lines.append(share(f"{cell.harm.name}, found", back[cell]))
-            seconds = [inf if at is None else float(at) for at in map(back_at, runs)]
-            lines.append(middle(f"{cell.harm.name}, median delay", seconds, "s"))
+            lines += told(cell.harm.name, [back_at(run) for run in runs])
     return lines
 
 

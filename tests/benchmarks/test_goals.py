@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -80,6 +81,10 @@ def test_chance_never_allows_less_than_the_rate_itself(runs: int, rate: float) -
         pytest.param(average("", [2.0, 4.0], "s", 2.9), "within error", False, id="3 ± 1 s"),
         pytest.param(average("", [3.0, 3.1], "s", 2.8), "missed", True, id="3.05 ± .05 s"),
         pytest.param(middle("", [1.0, 2.0, 3.0], "s", 2.0), "met", False, id="a median at it"),
+        pytest.param(middle("", [1.0, inf, inf], "s", 2.0), "missed", True, id="a median of never"),
+        pytest.param(
+            middle("", [1.0, 1.0, 9.0, inf, inf], "s", 2.0), "within error", False, id="9 - 8 s"
+        ),
         pytest.param(share("", [True] * 9), "met", False, id="told, not promised"),
     ],
 )
