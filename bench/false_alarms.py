@@ -74,6 +74,14 @@ def _healthy(found: Mapping[Healthy, Sequence[bool]]) -> Sequence[Line]:
         share(kind, [one for cell in found if cell.kind == kind for one in found[cell]], ALPHA)
         for kind in _KINDS
     ]
+    pooled += [
+        share(
+            f"{rate:g}/s",
+            [one for cell in found if cell.cell.rate == rate for one in found[cell]],
+            ALPHA,
+        )
+        for rate in dict.fromkeys(cell.cell.rate for cell in found)
+    ]
     everything = [one for blamed in found.values() for one in blamed]
     return [share("all cells", everything, ALPHA), worst("worst cell", cells), *pooled]
 
@@ -181,34 +189,47 @@ NOISY = Goal(
 
 @dataclass(frozen=True, slots=True)
 class Apart:
-    """Stable's pods are scraped `skew` seconds after the canary's."""
+    """Stable's pods are scraped `skew` seconds after the canary's; `told` by the samples' times."""
 
     rate: float
     skew: float
+    told: bool
     harm: float = 0.0
 
     @property
     def name(self) -> str:
         """In words."""
+        times = "" if self.told else ", times do not tell"
         harm = f": +{100 * self.harm:g} points" if self.harm else ""
-        return f"{self.rate:g}/s at 10 %, {self.skew:g} s apart{harm}"
+        return f"{self.rate:g}/s at 10 %, {self.skew:g} s apart{times}{harm}"
 
 
+# Half a scrape is the most that true times may leave between the moments that are compared.
 APART_CELLS = tuple(
-    Apart(rate, skew, harm)
+    Apart(rate, skew, told, harm)
     for rate in (100.0, 1000.0)
-    for skew, harm in ((1.0, 0.0), (5.0, 0.0), (10.0, 0.0), (10.0, 0.02))
+    for skew, told, harm in (
+        (5.0, True, 0.0),
+        (1.0, False, 0.0),
+        (10.0, False, 0.0),
+        (10.0, False, 0.02),
+    )
 )
 _ALL_OF_ALPHA = 1000.0  # beside which the shares of other tests are nothing
+_HELD = 15.0  # percent; see the note
 
 
 def apart(cell: Apart, seed: int) -> int | None:
-    """Release with shared incidents, judged by pods that are scraped apart; when it went back."""
+    """Release with shared incidents, judged by pods that are scraped apart; when it went back.
+
+    Each cell has incidents of its own, as it matters at which moments they come.
+    """
     course = course_at(10)
     signal = Signal(POD_ERRORS, Kind.RATIO, _ALL_OF_ALPHA, paired=False)
     course = replace(course, settings=replace(course.settings, signals=(signal,)))
     traffic = Traffic(cell.rate, 0.01, harm=cell.harm, incidents=Incidents(0.2))
-    return back_at(release(course, Service(traffic, seed, pod_skew=cell.skew)))
+    own = 1_000_000 * APART_CELLS.index(cell) + seed
+    return back_at(release(course, Service(traffic, own, cell.skew, stamped=cell.told)))
 
 
 def _apart(found: Mapping[Apart, Sequence[int | None]]) -> Sequence[Line]:
@@ -217,8 +238,8 @@ def _apart(found: Mapping[Apart, Sequence[int | None]]) -> Sequence[Line]:
     }
     harmed = [told(cell.name, ends) for cell, ends in found.items() if cell.harm]
     return [
-        share("all cells", [one for ends in healthy.values() for one in ends], 0.5),
-        *(share(cell.name, ends, 0.5) for cell, ends in healthy.items()),
+        share("all cells", [one for ends in healthy.values() for one in ends], 0.5, _HELD),
+        *(share(cell.name, ends, 0.5, _HELD) for cell, ends in healthy.items()),
         *(line for lines in harmed for line in lines),
     ]
 
@@ -230,9 +251,12 @@ SKEWED = Goal(
     APART_CELLS,
     apart,
     _apart,
-    runs=12,
+    runs=20,
     note="Counters of pods that are scraped by themselves have all of alpha; both versions fail "
-    "20 % for 30 s about every ten minutes.",
+    "20 % for 30 s about every ten minutes. Missed where much traffic meets a start within an "
+    "incident: a stake that begins then (at the start, and every five minutes) sees the incident "
+    "end later on the canary than on stable, and not how it began; the hold for a stable in an "
+    "incident only puts that off. One rollout in ten here has such a start.",
 )
 
 # --- G8: nobody asks -----------------------------------------------------------------------------

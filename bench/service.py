@@ -48,6 +48,8 @@ class Service:
     Attributes:
         pod_skew: By how many seconds later than the canary's stable's pods are scraped; None
             leaves the pods' own counters out.
+        stamped: Whether the samples' times tell that skew, as those of a scrape do; a gateway or
+            exporter that hands on old numbers does not.
         shift: Share of the canary's predictions that move from the first class to the last, from
             the traffic's onset on; None leaves predictions out.
         harmed: The signal that has the gateway's failures; its own counters become errors.
@@ -57,6 +59,7 @@ class Service:
     traffic: Traffic
     seed: int
     pod_skew: float | None = None
+    stamped: bool = True
     shift: float | None = None
     harmed: str = ERRORS
     starved: bool = False
@@ -116,7 +119,7 @@ class Service:
     def _read_pods(self, since: datetime, now: datetime) -> Sequence[Series]:
         if self._pods is None:
             return ()
-        late = timedelta(seconds=self.pod_skew or 0.0)
+        late = timedelta(seconds=(self.pod_skew or 0.0) if self.stamped else 0.0)
         found = []
         for one in self._pods.read(since - late, now):
             lag = late if one.arm is Arm.STABLE else timedelta(0)

@@ -128,7 +128,7 @@ def test_a_kept_promise_is_written_with_its_plot(
     assert row in written
     assert "| [G0](#g0) | Few are struck | 5 % of seeds: 0.00 ± 3.49 % | 20 | **met** |" in written
     assert "![Strikes.](g0.svg)" in written
-    assert "`make bench-decisions ARGS='--times 1'`, seeds from 0 on" in written
+    assert "`make bench-decisions ARGS='--times 1'`, not by hand. Seeds count from 0" in written
 
 
 def test_the_same_command_writes_the_same_bytes(tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_a_tiny_grid_goes_through_the_real_core() -> None:
 
     healthy, silent, promoted = replayed(tiny, 0.05, 0, 1)
 
-    assert [line.figure for line in healthy.lines] == [0.0] * 6
+    assert [line.figure for line in healthy.lines] == [0.0] * 7
     assert [line.figure for line in silent.lines] == [0.0, 0.0]
     assert promoted.lines[-1].figure <= 60.0
     text = page([healthy, silent, promoted], "a command", 0, 0.05)
