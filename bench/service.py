@@ -16,12 +16,11 @@ from bench.replay import stream
 
 from headgate.api.model_rollout import Policy
 from headgate.core.counters import ERRORS, Arm, Point, Series
-from headgate.core.noise import UnitHistory
 from headgate.reconcile.sources import PREDICTIONS
 from headgate.simulation.cell import read
 from headgate.simulation.draws import Chance, binomial
 from headgate.simulation.engine import Course, constant
-from headgate.simulation.source import Window
+from headgate.simulation.source import PodHistories, Window
 from headgate.simulation.traffic import Gateway, Traffic
 
 POD_ERRORS = "signal/pod-errors"
@@ -90,11 +89,12 @@ class Service:
         """Upper bounds of the latency buckets."""
         return self._gateway.edges
 
-    def pod_histories(self, span: int, step: int) -> Sequence[UnitHistory]:
-        """What stable's pods counted before."""
+    def pod_histories(self, span: int, step: int) -> PodHistories:
+        """What stable's pods counted before, of errors and where asked for by themselves."""
+        found = {self.harmed: self._gateway.pod_histories(span, step)[ERRORS]}
         if self._pods is not None:
-            self._pods.pod_histories(span, step)  # their rates go on from where they are left
-        return self._gateway.pod_histories(span, step)
+            found[POD_ERRORS] = self._pods.pod_histories(span, step)[ERRORS]
+        return found
 
     def advance(self, until: int, weight: int) -> Sequence[Window]:
         """Let time pass at this weight."""

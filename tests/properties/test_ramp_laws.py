@@ -15,12 +15,11 @@ from headgate.api.model_deployment import Ramp, Rollout
 from headgate.api.model_rollout import Policy
 from headgate.api.quantities import Duration
 from headgate.core.counters import Arm, Series
-from headgate.core.noise import UnitHistory
 from headgate.core.stats import evalue, mixture
 from headgate.core.stats.evalue import Table
 from headgate.simulation.cell import read
 from headgate.simulation.engine import Course, Ending, Run, release
-from headgate.simulation.source import Book, Counts, Window
+from headgate.simulation.source import Book, Counts, PodHistories, Window
 from headgate.simulation.traffic import START
 
 PLAN, RULES = read(Policy(rollout=Rollout(auto=Ramp(), bake=Duration("30s"))))
@@ -52,9 +51,9 @@ class Told:
         for arm in Arm:
             self._book.write(START, arm, Counts())
 
-    def pod_histories(self, span: int, step: int) -> Sequence[UnitHistory]:
+    def pod_histories(self, span: int, step: int) -> PodHistories:
         """Nothing: no pod is told from another."""
-        return ()
+        return {}
 
     def advance(self, until: int, weight: int) -> Sequence[Window] | None:
         """Let the next moment pass at this weight."""

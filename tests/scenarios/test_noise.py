@@ -8,12 +8,13 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
+import pytest
 from tests.scenarios.memory import Behaviour, MemoryMetrics, Story
 
-from headgate.core.counters import BAD, GOOD, Point
+from headgate.core.counters import BAD, GOOD, TOTAL, Arm, Point, Series
 from headgate.core.evidence import Evidence
 from headgate.core.noise import Noise
-from headgate.ports import UnitSeries
+from headgate.ports import MetricsUnavailable, UnitSeries
 
 PODS = 4
 
@@ -81,3 +82,54 @@ async def test_the_canary_s_pods_decide_what_its_noise_is() -> None:
 
     assert story.weights == {"1": 80, "2": 20}
     assert noise_of(story) == replace(noise, canary_units=3)
+
+
+class OwnPodMetrics(MemoryMetrics):
+    """A source whose pods count `shed` themselves, as `PodMetrics` counts failures."""
+
+    answering = True
+
+    async def ticks(self, *asked: Any) -> Sequence[Series]:
+        """Answer with three hours of all pods."""
+        _, source, since, now, step = asked
+        if not self.answering:
+            raise MetricsUnavailable("Prometheus: HTTP 503")
+        chance = Random(0)
+        return [
+            Series(source.name, Arm.STABLE, one.unit, _OUTCOMES[one.outcome], "", one.points)
+            for pod in range(PODS)
+            for one in _pod(f"pod-{pod}", since, now, step, chance)
+        ]
+
+
+_OUTCOMES = {GOOD: TOTAL, BAD: BAD}
+SHED: dict[str, Any] = {
+    "name": "shed",
+    "ratio": {"bad": {"metric": "shed_total"}, "total": {"metric": "requests_total"}},
+}
+
+
+@pytest.mark.parametrize("answering", [True, False], ids=["read", "not to be read"])
+async def test_a_signal_of_the_pods_is_held_against_their_noise(answering: bool) -> None:
+    """Claim: what pods count themselves tells them apart, so a ratio of them is tempered as errors
+    are; where their history cannot be read, the rollout is judged without."""
+    story = Story()
+    story.metrics = OwnPodMetrics(story.platform, story.clock)
+    story.metrics.answering = answering
+    story.commit("1", signals=[SHED])
+    await story.until_phase("Stable")
+    story.commit("2", signals=[SHED], rollout={"steps": [{"weight": 10, "hold": "4m"}]})
+    await story.until_phase("Progressing")
+    await story.run(timedelta(minutes=2))
+    state = Evidence.from_json(recorded(story)["evidence"]["state"])
+    found = dict(zip((one.name for one in state.settings.measured), state.signals, strict=True))
+    noise = found["signal/shed"].noise
+
+    assert found["errors"].noise is None
+    assert state.requests(Arm.CANARY, "errors") > 0
+    if answering:
+        assert noise is not None
+        assert (noise.serving, noise.canary_units) == (PODS, 1)
+        assert noise.phi > 1.5
+    else:
+        assert noise is None

@@ -148,7 +148,7 @@ def test_pods_have_a_history_that_goes_on() -> None:
     says, and a pod that never changes fails in the rollout as it did before."""
     traffic = Traffic(1000, 0.01, dispersion=Dispersion(1.0, inf), pods=5)
     gateway = Gateway(traffic, streams())
-    histories = gateway.pod_histories(3600, 60)
+    histories = gateway.pod_histories(3600, 60)[ERRORS]
     (window,) = gateway.advance(gateway.first_second + 10, 0)
     rates = [sum(s.bad for s in h.steps) / sum(s.good + s.bad for s in h.steps) for h in histories]
 
@@ -263,7 +263,7 @@ def test_binomial_numbers_have_their_mean_and_variance(trials: int, rate: float)
 def test_pods_are_counted_in_whole_scrapes() -> None:
     """Claim: a step that no scrape divides is rounded up, so that no request is left out."""
     gateway = Gateway(Traffic(1000, 0.01, scrape=7, pods=2), streams())
-    first = gateway.pod_histories(630, 60)[0]
+    first = gateway.pod_histories(630, 60)[ERRORS][0]
     ends = [step.at for step in first.steps]
 
     assert {(b - a).total_seconds() for a, b in pairwise(ends)} == {63.0}

@@ -17,7 +17,7 @@ from headgate.api.signals import OnInputs
 from headgate.core import noise
 from headgate.core.analysis import Analysis, Breach, Inconclusive, judge_ramp
 from headgate.core.analysis import Reason as Evidenced
-from headgate.core.counters import BUILT_IN, ERRORS, TOTAL, Arm, Kind, Series, difference
+from headgate.core.counters import BUILT_IN, TOTAL, Arm, Kind, Series, difference
 from headgate.core.drift.profile import Profile
 from headgate.core.evidence import (
     Evidence,
@@ -37,6 +37,7 @@ from headgate.core.memory import (
     RouteMemory,
 )
 from headgate.core.rollout import next_weights
+from headgate.core.signals import Signal
 from headgate.core.slo.budget import Budget
 from headgate.core.slo.exposure import BudgetLeft, spending
 from headgate.core.slo.level import Errors
@@ -272,40 +273,73 @@ async def _begin(
     series, _ = await _read(history, sources, since, world, now)
     own = [replace(s, points=tuple(p for p in s.points if p.at >= since)) for s in series]
     evidence = with_baseline(evidence, own, verified_at)
-    return await _with_noise(evidence, history, sources[0], candidate, verified_at, world, now)
+    return await _with_noise(evidence, history, sources, candidate, verified_at, world, now)
 
 
 async def _with_noise(
     evidence: Evidence,
     arms: Arms,
-    source: SignalSource,
+    sources: Sequence[SignalSource],
     candidate: Candidate,
     verified_at: datetime,
     world: World,
     now: datetime,
 ) -> Evidence:
-    """Measure how much stable's own pods vary, where the source tells them apart."""
-    since = verified_at - noise.HISTORY
+    """Measure how much stable's own pods vary, in each ratio whose source tells them apart."""
+    settings, pods = evidence.settings, max(1, candidate.pods)
+    signals = {signal.name: signal for signal in settings.measured if signal.is_ratio}
+    for source in sources:
+        signal = signals.get(source.name)
+        if signal is None:
+            continue
+        try:
+            histories = await _histories(signal, source, arms, verified_at, world, now)
+        except MetricsUnavailable:
+            if signal.name in BUILT_IN:
+                raise
+            continue  # one signal's outage keeps no other from being judged
+        margin = settings.margin_of(signal)
+        found = await asyncio.to_thread(noise.measure, histories, margin, pods)
+        if found is not None:
+            evidence = with_noise(evidence, signal.name, found)
+    return evidence
+
+
+async def _histories(
+    signal: Signal,
+    source: SignalSource,
+    arms: Arms,
+    until: datetime,
+    world: World,
+    now: datetime,
+) -> Sequence[noise.UnitHistory]:
+    """Read what each pod counted before the canary came; nothing where they are not told apart.
+
+    The instances of a signal that is not paired are the pods themselves.
+    """
+    since = until - noise.HISTORY
     units = await world.metrics.units(arms, source, since, now, NOISE_STEP)
-    histories = histories_of(units, since, verified_at)
-    margin = evidence.settings.margin
-    found = await asyncio.to_thread(noise.measure, histories, margin, max(1, candidate.pods))
-    return evidence if found is None else with_noise(evidence, ERRORS, found)
+    if units or signal.paired:
+        kind = Kind.SHARE if any(one.outcome == TOTAL for one in units) else Kind.RATIO
+        return histories_of(_series_of(signal.name, units), signal.name, kind, since, until)
+    series = await world.metrics.ticks(arms, source, since, now, NOISE_STEP)
+    return histories_of(series, signal.name, signal.kind, since, until)
+
+
+def _series_of(signal: str, units: Sequence[UnitSeries]) -> Sequence[Series]:
+    return [
+        Series(signal, Arm.STABLE, one.unit, one.outcome, f"{one.outcome} {one.key}", one.points)
+        for one in units
+    ]
 
 
 def histories_of(
-    units: Sequence[UnitSeries], since: datetime, until: datetime
+    series: Sequence[Series], signal: str, kind: Kind, since: datetime, until: datetime
 ) -> Sequence[noise.UnitHistory]:
-    """What each pod counted from step to step, before the canary came."""
-    series = [
-        Series(ERRORS, Arm.STABLE, one.unit, one.outcome, f"{one.outcome} {one.key}", one.points)
-        for one in units
-    ]
-    whole = any(one.outcome == TOTAL for one in units)
-    kinds = {ERRORS: Kind.SHARE if whole else Kind.RATIO}
+    """What each instance counted of a ratio from step to step, after `since` and up to `until`."""
     steps: dict[str, list[noise.StepCount]] = {}
-    for block in difference(series, {}, since, kinds).blocks:
-        counts = block.counts.get(ERRORS, {}).get(Arm.STABLE)
+    for block in difference(series, {}, since, {signal: kind}).blocks:
+        counts = block.counts.get(signal, {}).get(Arm.STABLE)
         if counts is not None and block.at <= until:
             good, bad = counts
             steps.setdefault(block.instance, []).append(noise.StepCount(block.at, good, bad))

@@ -12,13 +12,13 @@ scrape after it was set, so each step costs one scrape.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from headgate.core.analysis import Analysis, Breach, Inconclusive, Pass, judge_ramp
-from headgate.core.counters import ERRORS, Arm, Series
+from headgate.core.counters import Arm, Series
 from headgate.core.evidence import (
     Evidence,
     Settings,
@@ -175,19 +175,24 @@ class _Rollout:
         self.source.advance(0, 0)
         history = self.source.read(start + timedelta(seconds=self.source.first_second), start)
         self.evidence = with_baseline(begin(self.course.settings, start), history, start)
-        if found is not None:
-            self.evidence = with_noise(self.evidence, ERRORS, found)
+        for signal, noise in found.items():
+            self.evidence = with_noise(self.evidence, signal, noise)
         self.state = State(Phase.STABLE, start, stable=STABLE, proven=True, number=1)
         while self.state.phase is not Phase.PROGRESSING:
             self._take(decide(self._situation(start)), start)
 
-    def _noise(self) -> Noise | None:
-        """Measure how unlike stable's pods are; None where they are not watched, or too few."""
-        course = self.course
+    def _noise(self) -> Mapping[str, Noise]:
+        """Measure how unlike stable's pods are in each signal; none that is not watched."""
+        course, found = self.course, dict[str, Noise]()
         if not course.pod_history:
-            return None
+            return found
         histories = self.source.pod_histories(course.pod_history, POD_STEP)
-        return measure(histories, course.settings.margin, course.canary_pods)
+        for signal in course.settings.measured:
+            margin = course.settings.margin_of(signal)
+            noise = measure(histories.get(signal.name, ()), margin, course.canary_pods)
+            if noise is not None:
+                found[signal.name] = noise
+        return found
 
     def look(self, second: int, windows: Sequence[Window]) -> bool:
         """Look once; whether the rollout has ended."""

@@ -15,10 +15,9 @@ from datetime import datetime, timedelta
 from math import floor
 
 from headgate.core.counters import ERRORS, LATENCY, Arm, Series, difference
-from headgate.core.noise import UnitHistory
 from headgate.simulation.draws import Chance, Streams, binomial
 from headgate.simulation.recorded import Unreadable
-from headgate.simulation.source import Book, Counts, Source, Window
+from headgate.simulation.source import Book, Counts, PodHistories, Source, Window
 
 HISTORY = timedelta(minutes=10)
 """How long stable is watched before the canary, as the operator does; a recording to be split
@@ -48,9 +47,9 @@ class Replay:
         self._windows = _windows(self.series, self.start, self.edges)
         self._taken = bisect_right([window.second for window in self._windows], 0.0)
 
-    def pod_histories(self, span: int, step: int) -> Sequence[UnitHistory]:
+    def pod_histories(self, span: int, step: int) -> PodHistories:
         """Nothing: a recording does not tell stable's pods apart."""
-        return ()
+        return {}
 
     def advance(self, until: int, weight: int) -> Sequence[Window] | None:
         """Give what was counted up to `until`; None once the recording is over."""
@@ -105,9 +104,9 @@ class Split:
         for arm in (Arm.STABLE,) if before else Arm:
             self._book.write(first, arm, nothing)
 
-    def pod_histories(self, span: int, step: int) -> Sequence[UnitHistory]:
+    def pod_histories(self, span: int, step: int) -> PodHistories:
         """Nothing: a recording does not tell stable's pods apart."""
-        return ()
+        return {}
 
     def advance(self, until: int, weight: int) -> Sequence[Window] | None:
         """Split what was counted up to `until`; None once the recording is over."""
@@ -171,7 +170,7 @@ class Recorder:
         """All that was read so far."""
         return [self._kept[key] for key in sorted(self._kept)]
 
-    def pod_histories(self, span: int, step: int) -> Sequence[UnitHistory]:
+    def pod_histories(self, span: int, step: int) -> PodHistories:
         """What the source's pods counted; it is not kept."""
         return self.source.pod_histories(span, step)
 

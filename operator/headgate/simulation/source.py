@@ -6,7 +6,7 @@ traffic comes about, nor how it is judged.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from math import inf
@@ -14,6 +14,9 @@ from typing import Protocol
 
 from headgate.core.counters import BAD, ERRORS, GOOD, LATENCY, Arm, Point, Series
 from headgate.core.noise import UnitHistory
+
+PodHistories = Mapping[str, Sequence[UnitHistory]]
+"""Each pod's steps, by the signal that they are of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ class Source(Protocol):
     def edges(self) -> tuple[float, ...]:
         """Upper bounds of the latency buckets in seconds; empty without latency."""
 
-    def pod_histories(self, span: int, step: int) -> Sequence[UnitHistory]:
+    def pod_histories(self, span: int, step: int) -> PodHistories:
         """What stable's pods counted in the `span` seconds before `first_second`, every `step`.
 
         Empty where pods are not told apart. To be asked for before time passes.

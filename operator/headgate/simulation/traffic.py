@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from math import erf, exp, inf, log, sqrt
 
-from headgate.core.counters import Arm, Series
+from headgate.core.counters import ERRORS, Arm, Series
 from headgate.core.noise import StepCount, UnitHistory
 from headgate.simulation.draws import Chance, Streams, binomial, poisson
-from headgate.simulation.source import Book, Counts, Window
+from headgate.simulation.source import Book, Counts, PodHistories, Window
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 """When a simulated canary gets its first weight: any moment will do, and this one is easy to read.
@@ -137,8 +137,8 @@ class Gateway:
         """Upper bounds of the latency buckets in seconds; empty without latency."""
         return EDGES if self.traffic.latency is not None else ()
 
-    def pod_histories(self, span: int, step: int) -> Sequence[UnitHistory]:
-        """Tell what each of stable's pods counted in the `span` seconds before `first_second`.
+    def pod_histories(self, span: int, step: int) -> PodHistories:
+        """Tell what stable's pods counted of errors in the `span` seconds before `first_second`.
 
         `step` is rounded up to whole scrapes. Asked for before time passes; the pods' rates go on
         from where they are left.
@@ -158,7 +158,8 @@ class Gateway:
                 requests = poisson(traffic.rate * step / traffic.pods, chance)
                 bad = binomial(requests, min(rate, 1.0), chance)
                 found[n].append(StepCount(self.start + timedelta(seconds=end), requests - bad, bad))
-        return [UnitHistory(f"pod-{n}", tuple(steps)) for n, steps in enumerate(found)]
+        pods = [UnitHistory(f"pod-{n}", tuple(steps)) for n, steps in enumerate(found)]
+        return {ERRORS: pods}
 
     def advance(self, until: int, weight: int) -> Sequence[Window]:
         """Let time pass at this weight, up to the last scrape that is not after `until`."""
