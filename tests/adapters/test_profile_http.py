@@ -6,13 +6,13 @@ import asyncio
 import gzip
 import ssl
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 from tests.adapters.servers import make_certificate, server_tls, serving
 
-from headgate.adapters import profile_http
 from headgate.adapters.profile_http import HttpProfiles, is_special, with_port
 from headgate.core.drift.build import Column, build
 from headgate.core.drift.profile import digest, render
@@ -117,15 +117,39 @@ async def test_a_profile_is_read_once(certificate: tuple[Path, Path], tls: ssl.S
 async def test_what_is_no_such_profile(
     handler: Answer, message: str, certificate: tuple[Path, Path], tls: ssl.SSLContext
 ) -> None:
-    """What was wanted and what was found are told; nothing of it is kept."""
-    late = profile_http.timedelta(seconds=0.3 if handler is hang else 10)
-    async with serving(handler, tls) as url:
+    """What was wanted and what was found are told; it is asked again later, not at once."""
+    asked: list[str] = []
+
+    async def counted(request: web.Request) -> web.StreamResponse:
+        asked.append(request.path)
+        return await handler(request)
+
+    late = timedelta(seconds=0.3 if handler is hang else 10)
+    async with serving(counted, tls) as url:
         profiles = HttpProfiles([url.removeprefix("https://")], certificate[0], late)
         for _ in range(2):
             with pytest.raises(ProfileUnavailable) as raised:
                 await profiles.read(f"{url}/profile.json", WANTED)
             assert str(raised.value).startswith(message)
             assert str(raised.value).isprintable()
+    assert asked == ["/profile.json"]
+
+
+async def test_a_profile_that_comes_later(
+    certificate: tuple[Path, Path], tls: ssl.SSLContext
+) -> None:
+    """A failure is believed for a while only."""
+    answers = iter([answering("", 503), answering(render(PROFILE))])
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return await next(answers)(request)
+
+    async with serving(handler, tls) as url:
+        host, at_once = url.removeprefix("https://"), timedelta(0)
+        profiles = HttpProfiles([host], certificate[0], again=at_once)
+        with pytest.raises(ProfileUnavailable, match="found HTTP 503"):
+            await profiles.read(f"{url}/profile.json", WANTED)
+        assert await profiles.read(f"{url}/profile.json", WANTED) == PROFILE
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ in; and what comes must have the digest that Git has.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import re
 import socket
@@ -20,7 +21,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -38,9 +39,14 @@ LARGEST = 256 * 1024
 """Bytes of a profile: it is kept in the ModelRevision, which each pass reads. One of a hundred
 features has about 60 kB."""
 
+AGAIN = timedelta(seconds=30)
+"""How long a failure is remembered: whoever waits here judges no canary meanwhile."""
+
 _HOST = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?|[0-9a-f:.]+")
 _REMEMBERED = 256
 _MESSAGE_LENGTH = 200
+_K = TypeVar("_K")
+_V = TypeVar("_V")
 _SETTING = "--profile-host"
 
 
@@ -48,22 +54,40 @@ class HttpProfiles:
     """Reads profiles from the hosts that are named; each is read once, by its digest."""
 
     def __init__(
-        self, hosts: Sequence[str], ca_file: Path | None = None, timeout: timedelta = TIMEOUT
+        self,
+        hosts: Sequence[str],
+        ca_file: Path | None = None,
+        timeout: timedelta = TIMEOUT,
+        again: timedelta = AGAIN,
     ) -> None:
-        """`hosts` are names or addresses, each with its port, or 443; `ca_file` as trusted CAs.
+        """`hosts` are names or addresses, each with its port, or 443; `ca_file` has CAs to trust.
 
         An address that is listed itself is asked, whatever kind of address it is.
         """
         self._hosts = frozenset(with_port(host) for host in hosts)
         self._ca_file = ca_file
-        self._timeout = timeout.total_seconds()
+        self._timeout, self._again = timeout.total_seconds(), again.total_seconds()
         self._known: dict[str, Profile] = {}
+        self._failed: dict[tuple[str, str], tuple[float, ProfileUnavailable]] = {}
 
     async def read(self, address: str, wanted: str) -> Profile:
         """Return the profile at an https address, whose digest is `sha256:…`; see Profiles."""
         if wanted in self._known:
             return self._known[wanted]
         self._check(address)
+        now = asyncio.get_running_loop().time()
+        until, failure = self._failed.get((address, wanted), (now, None))
+        if failure is not None and now < until:
+            raise ProfileUnavailable(failure.wanted, failure.found)
+        try:
+            profile = await self._fetch(address, wanted)
+        except ProfileUnavailable as error:
+            _keep(self._failed, (address, wanted), (now + self._again, error))
+            raise
+        _keep(self._known, wanted, profile)
+        return profile
+
+    async def _fetch(self, address: str, wanted: str) -> Profile:
         try:
             body = await self._get(address)
         except TimeoutError as error:
@@ -71,10 +95,7 @@ class HttpProfiles:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             said = one_line(str(error), _MESSAGE_LENGTH) or type(error).__name__
             raise ProfileUnavailable(_WANTED, said) from error
-        profile = _checked(body, wanted)
-        while len(self._known) >= _REMEMBERED:
-            del self._known[next(iter(self._known))]
-        return self._known.setdefault(wanted, profile)
+        return _checked(body, wanted)
 
     def _check(self, address: str) -> None:
         """Refuse an address that is none, or that nobody allowed."""
@@ -119,6 +140,13 @@ class HttpProfiles:
 
 
 _WANTED = "a profile at that address"
+
+
+def _keep(kept: dict[_K, _V], key: _K, value: _V) -> None:
+    """Put the newest in, and the oldest out if there are too many."""
+    if key not in kept and len(kept) >= _REMEMBERED:
+        del kept[next(iter(kept))]
+    kept[key] = value
 
 
 def _checked(body: bytes, wanted: str) -> Profile:
