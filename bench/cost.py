@@ -1,10 +1,11 @@
 """What decisions and drift cost, G11.
 
-    python -m bench.cost
+    python -m bench.cost [--rate 500] [--seconds 10]
 
 Prints CPU time per metric and look, the state of a metric, CPU time per event and feature and
-whether replicas add up, then loads a real collector (`bench.collector`). Exits 1 only where a time
-is ten times what is promised or a size is beyond it: times belong to the machine.
+whether replicas add up, then loads a real collector (`bench.collector`, whose options these are).
+Exits 1 only where a time is ten times what is promised or a size is beyond it: times belong to the
+machine.
 """
 
 from __future__ import annotations
@@ -127,11 +128,11 @@ COST = Goal(
 )
 
 
-def main() -> int:
-    """Print the costs; 1 if one is far beyond what is promised."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the costs, then the collector's; 1 if one is far beyond what is promised."""
     finding = next(iter(replayed([COST], 1.0, 0, 1)))
     print(terminal(finding), flush=True)
-    collector.main([])
+    collector.main(arguments)
     return 1 if any(line.is_broken for line in finding.lines) else 0
 
 
