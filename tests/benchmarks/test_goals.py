@@ -197,13 +197,14 @@ def test_a_tiny_grid_goes_through_the_real_core() -> None:
     """Claim: real replays give figures with a verdict: nobody is rolled back without a request,
     and a good canary at a thousand requests a second is promoted."""
     fast = next(cell for cell in HEALTHY.cells if cell.cell.rate == 1000.0)
+    kinds = dict.fromkeys(one.kind for one in HEALTHY.cells)
     short = replace(fast, cell=replace(fast.cell, duration=60))
     good, bad = (
         replace(PROMOTED.cells[0], cell=Cell(1000.0, 50, 0.001, edge=edge, duration=60))
         for edge in (0.0, 0.005)
     )
     tiny = [
-        replace(HEALTHY, cells=[short, *(replace(short, kind=one.kind) for one in HEALTHY.cells)]),
+        replace(HEALTHY, cells=[replace(short, kind=kind) for kind in kinds]),
         replace(SILENT, cells=[Silent(0.0)]),
         replace(PROMOTED, cells=[good, bad]),
     ]
