@@ -139,28 +139,14 @@ def troubled(cell: Troubled, seed: int) -> Run:
     return release(course, Service(traffic, seed, pod_skew=POD_SKEW, shift=harm.shift))
 
 
-# Only the gateway's errors are tempered by what the pods did before, so a signal that the pods
-# count themselves still takes healthy canaries back where pods wander. Percent; no more than now.
-_HELD = {"wandering sigma 0.5": 40.0, "wandering sigma 1": 60.0}
-_HELD_OF_ALL = 20.0
-
-
 def _troubled(found: Mapping[Troubled, Sequence[Run]]) -> Sequence[Line]:
     back = {
         cell: [run.ending is Ending.ROLLED_BACK for run in runs] for cell, runs in found.items()
     }
     healthy = {cell: ends for cell, ends in back.items() if cell.harm == HEALTHY}
-    lines = [
-        share(
-            "healthy, all services",
-            [x for ends in healthy.values() for x in ends],
-            2.0,
-            _HELD_OF_ALL,
-        )
-    ]
+    lines = [share("healthy, all services", [x for ends in healthy.values() for x in ends], 2.0)]
     lines += [
-        share(f"healthy, {cell.pods}, {cell.rate:g}/s", ends, 2.0, _HELD.get(cell.pods))
-        for cell, ends in healthy.items()
+        share(f"healthy, {cell.pods}, {cell.rate:g}/s", ends, 2.0) for cell, ends in healthy.items()
     ]
     for cell, runs in found.items():
         if cell.harm != HEALTHY:
@@ -179,9 +165,7 @@ STACK = Goal(
     note="Errors and latency of the gateway, pods' errors read 5 s apart, three quiet signals, "
     "predictions and two objectives on the same draws: incidents of 30 s with 20 % failures, 20 "
     "unlike pods watched for three hours, two of which are the canary at 10 %, base 0.5 %. Harm "
-    "is done on wandering pods of sigma 0.5 at 100 requests a second. Where pods wander (60 s) the "
-    "promise is missed: the noise of stable's pods is measured for the gateway's errors alone, and "
-    "it is the pods' own signal, which nothing tempers, that takes healthy canaries back.",
+    "is done on wandering pods of sigma 0.5 at 100 requests a second.",
 )
 
 # --- G6: large harm ------------------------------------------------------------------------------
