@@ -364,6 +364,19 @@ def test_rejection_names_reason_version_and_rollout() -> None:
     assert decision.state.canary is None
 
 
+def test_a_breach_without_a_way_back_is_told_in_one_sentence() -> None:
+    """The verdict's full stop does not stand before what follows from it."""
+    breach = Breach("errors", verdicts.Reason.ERRORS_HIGHER, "Canary failed 9 of 10 requests.", 10)
+    baking = replace(STABLE, phase=Phase.BAKING, proven=False, stable=TWO)
+
+    told = decide(situation(baking, analysis=Analysis(breach, (), NOW))).state.message
+
+    assert told == (
+        "Canary failed 9 of 10 requests; there is no earlier revision to go back to; "
+        "change spec.rollout.retry to judge it anew"
+    )
+
+
 def test_every_phase_but_the_first_can_be_reached() -> None:
     """The table has no dead end and no phase that nothing leads to."""
     reached = {phase for rule in RULES for phase in rule.to}

@@ -333,7 +333,8 @@ def degrade_unready(s: Situation) -> State:
 
 def degrade_breached(s: Situation) -> State:
     way_out = "change spec.rollout.retry to judge it anew"
-    message = f"{_verdict_text(s)}; there is no earlier revision to go back to; {way_out}"
+    told = _verdict_text(s).rstrip(".")
+    message = f"{told}; there is no earlier revision to go back to; {way_out}"
     return _enter(s, Phase.DEGRADED, Reason.NOTHING_TO_ROLL_BACK_TO, message)
 
 
