@@ -55,7 +55,7 @@ sandbox-status: $(READY) ## Show all parts of it
 demo: $(READY) ## Release one model version by evidence and take another one back, narrated
 	@$(RUN) -m sandbox demo $(ARGS)
 
-scenarios: $(READY) ## Run the scenarios in an embedded world of their own
+scenarios: $(READY) ## Run the scenarios in embedded worlds of their own
 	$(RUN) -m pytest e2e/scenarios -m sandbox $(ARGS)
 
 bench-decisions: $(READY) ## Replay what is promised of decisions; ARGS=--quick is what CI runs

@@ -115,6 +115,14 @@ class Cluster:
         raise Waited(f"given up: {what}")
 
 
+class Worlds(Protocol):
+    """Makes clusters for scenarios that cannot share one."""
+
+    def up(self, name: str) -> AbstractContextManager[Cluster]:
+        """Bring a new cluster up, and down at the end of the block."""
+        ...
+
+
 def host_of(model: str) -> str:
     """Return the host name under which the model of a scenario is served."""
     return f"{model}.scenarios.example.com"

@@ -1,4 +1,8 @@
-"""The cluster that all scenarios share, and running those side by side that only wait."""
+"""
+The cluster that all scenarios share, and running those side by side that only wait.
+
+A scenario that breaks for minutes what all others need has a world of its own.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,9 @@ from typing import Any
 
 import pytest
 
-from sandbox.paths import world_directory
 from sandbox.world import load_world
 from scenarios.cluster import Cluster
-from scenarios.embedded import brought_up, opened
+from scenarios.embedded import EmbeddedWorlds
 
 WORLD = "scenarios"
 AT_ONCE = 3
@@ -26,44 +29,68 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker and who acts on it."""
     config.addinivalue_line(
-        "markers", "side_by_side: runs at the same time as its neighbours; takes only `cluster`"
+        "markers", "side_by_side: runs at the same time as others; takes only `cluster`"
     )
-    config.pluginmanager.register(SideBySide(), "side-by-side")
+    config.addinivalue_line(
+        "markers", "beside_all: begins with the first scenario and ends last; takes only `worlds`"
+    )
+    config.stash[_WORLDS] = EmbeddedWorlds()
+    config.pluginmanager.register(SideBySide(config.stash[_WORLDS]), "side-by-side")
 
 
 class SideBySide:
     """
-    Runs the marked tests of a module at the same time; each still passes or fails by itself.
+    Runs the marked tests at the same time, some at once; each still passes or fails by itself.
 
     The first of them starts all that are selected; each then waits for its own end. So the next
-    test that is not marked begins when all of them are over.
+    test that is not marked begins when all of them are over. Those beside all others begin with
+    the first test of the session, and are waited for when nothing else is left.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, worlds: EmbeddedWorlds) -> None:
         """Start nothing."""
+        self._worlds = worlds
         self._pool = ThreadPoolExecutor(AT_ONCE, "scenario")
+        self._aside = ThreadPoolExecutor(1, "beside-all")
         self._running: dict[str, Future[None]] = {}
-        self._cluster: Cluster | None = None
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Let those come one after the other that run at the same time, and the longest last."""
+        marked = [item for item in items if _is(item, "side_by_side")]
+        first = items.index(marked[0]) if marked else len(items)
+        alone = [item for item in items[first:] if item not in marked]
+        ordered = items[:first] + marked + alone
+        items[:] = sorted(ordered, key=lambda item: _is(item, "beside_all"))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool | None:
         """Wait for the end of a marked test, whoever started it."""
-        if pyfuncitem.get_closest_marker("side_by_side") is None:
+        self._start_beside_all(pyfuncitem.session)
+        if _is(pyfuncitem, "beside_all"):
+            self._running[pyfuncitem.nodeid].result()
+            return True
+        if not _is(pyfuncitem, "side_by_side"):
             return None
         if pyfuncitem.nodeid not in self._running:
             self._start_all(pyfuncitem)
         self._running[pyfuncitem.nodeid].result()
         return True
 
+    def _start_beside_all(self, session: pytest.Session) -> None:
+        for item in session.items:
+            if not isinstance(item, pytest.Function) or item.nodeid in self._running:
+                continue
+            if _is(item, "beside_all"):
+                started = self._aside.submit(item.obj, worlds=self._worlds)
+                self._running[item.nodeid] = started
+
     def _start_all(self, first: pytest.Function) -> None:
         cluster = first.funcargs["cluster"]
         if not isinstance(cluster, Cluster):
             raise pytest.UsageError(f"{first.nodeid} must take the fixture `cluster`")
-        self._cluster = cluster
         for item in first.session.items:
-            if not isinstance(item, pytest.Function) or item.path != first.path:
-                continue
-            if item.get_closest_marker("side_by_side") is not None:
+            if isinstance(item, pytest.Function) and _is(item, "side_by_side"):
                 arguments: dict[str, Any] = {"cluster": cluster}
                 if hasattr(item, "callspec"):
                     arguments |= item.callspec.params
@@ -72,25 +99,33 @@ class SideBySide:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
         """Let nothing go on that nobody waits for."""
-        if self._cluster is not None:
-            self._cluster.ending.set()
-        self._pool.shutdown(cancel_futures=True)
+        self._worlds.ending.set()
+        for pool in (self._pool, self._aside):
+            pool.shutdown(cancel_futures=True)
 
 
-_TOLD = pytest.StashKey[list[str]]()
+def _is(item: pytest.Item, marker: str) -> bool:
+    return item.get_closest_marker(marker) is not None
+
+
+_WORLDS = pytest.StashKey[EmbeddedWorlds]()
 
 
 @pytest.fixture(scope="session")
-def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+def worlds(request: pytest.FixtureRequest) -> EmbeddedWorlds:
+    """Give the maker of worlds, for scenarios that cannot share one."""
+    return request.config.stash[_WORLDS]
+
+
+@pytest.fixture(scope="session")
+def cluster(request: pytest.FixtureRequest, worlds: EmbeddedWorlds) -> Iterator[Cluster]:
     """Give the cluster under test: a new embedded world, unless one is named."""
     chosen = request.config.getoption("--world")
     if chosen:
-        with opened(load_world(chosen)) as cluster:
-            request.config.stash[_TOLD] = cluster.told
+        with worlds.opened(load_world(chosen)) as cluster:
             yield cluster
         return
-    with brought_up(WORLD) as world, opened(world) as cluster:
-        request.config.stash[_TOLD] = cluster.told
+    with worlds.up(WORLD) as cluster:
         yield cluster
 
 
@@ -98,8 +133,9 @@ def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
     """Print what users saw, and where the logs are if something failed."""
-    for line in config.stash.get(_TOLD, []):
+    worlds = config.stash[_WORLDS]
+    for line in worlds.told:
         terminalreporter.write_line(line)
     if terminalreporter.stats.get("failed") or terminalreporter.stats.get("error"):
-        name = config.getoption("--world") or WORLD
-        terminalreporter.write_line(f"logs: {world_directory(name) / 'logs'}")
+        for folder in worlds.logs:
+            terminalreporter.write_line(f"logs: {folder}")

@@ -11,14 +11,16 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from sandbox.dependency import Dependency, history_variable
 from sandbox.past import Past, write_past
-from sandbox.paths import ROOT
+from sandbox.paths import ROOT, world_directory
 from sandbox.processes import wait_until
 from sandbox.status import PartStatus, read_status
 from sandbox.supervisor import State
@@ -103,30 +105,50 @@ def _bad_day(until: datetime) -> Past:
     return Past(until, day, requests=100, failed=25, incident=incident)
 
 
-@contextmanager
-def brought_up(name: str) -> Iterator[World]:
-    """Bring a new world up, and down at the end; its logs stay."""
-    _run_sandbox(name, "up", "--fresh", "--lifetime-of", str(os.getpid()))
-    try:
-        yield load_world(name)
-    finally:
-        _run_sandbox(name, "down")
+@dataclass(frozen=True, slots=True)
+class EmbeddedWorlds:
+    """
+    The embedded worlds of one session; it begins with none.
 
+    Attributes:
+        told: What the scenarios of all of them said for the summary.
+        logs: Where the logs are of those that were used.
+        ending: Set when nobody waits for a scenario any more.
+    """
 
-@contextmanager
-def opened(world: World) -> Iterator[Cluster]:
-    """Make the cluster under test from a world that is up."""
-    folder = world.data / "scenarios"
-    with Api(world.kubeconfig) as api:
-        api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
-        yield Cluster(
-            gateway=world.url("gateway"),
-            api=api,
-            operator_login=world.data / "headgate" / "kubeconfig",
-            operator_log=world.log(OPERATOR),
-            faults=EmbeddedFaults(world),
-            folder=folder,
-        )
+    told: list[str] = field(default_factory=list)
+    logs: list[Path] = field(default_factory=list)
+    ending: threading.Event = field(default_factory=threading.Event)
+
+    @contextmanager
+    def up(self, name: str) -> Iterator[Cluster]:
+        """Bring a new world up, and down at the end; its logs stay."""
+        logs = world_directory(name) / "logs"
+        if logs in self.logs:
+            raise WorldError(f"{name}: HEADGATE_SANDBOX names the folder of another world")
+        self.logs.append(logs)
+        _run_sandbox(name, "up", "--fresh", "--lifetime-of", str(os.getpid()))
+        try:
+            with self.opened(load_world(name)) as cluster:
+                yield cluster
+        finally:
+            _run_sandbox(name, "down")
+
+    @contextmanager
+    def opened(self, world: World) -> Iterator[Cluster]:
+        """Make a cluster under test from a world that is up."""
+        with Api(world.kubeconfig) as api:
+            api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+            yield Cluster(
+                gateway=world.url("gateway"),
+                api=api,
+                operator_login=world.data / "headgate" / "kubeconfig",
+                operator_log=world.log(OPERATOR),
+                faults=EmbeddedFaults(world),
+                folder=world.data / "scenarios",
+                told=self.told,
+                ending=self.ending,
+            )
 
 
 def _run_sandbox(name: str, *arguments: str) -> None:

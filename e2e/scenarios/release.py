@@ -195,16 +195,20 @@ class Release:
             for b in backends
         }
 
-    def look_for(self, seconds: float) -> list[dict[str, int]]:
-        """Return the weights of the route as they were, look by look, for so long."""
+    def look_for(self, seconds: float, pause: float = 0.0) -> list[dict[str, int]]:
+        """Return the weights of the route as they were, look by look, for so long.
+
+        Between two looks are `pause` seconds and a little more.
+        """
         until = datetime.now(UTC) + timedelta(seconds=seconds)
         seen: list[dict[str, int]] = []
 
         def look() -> bool:
             seen.append(self.weights)
+            self.cluster.ending.wait(pause)
             return datetime.now(UTC) > until
 
-        self.cluster.wait(f"{self.name}: time passes", look, seconds + _STATUS_SECONDS)
+        self.cluster.wait(f"{self.name}: time passes", look, seconds + pause + _STATUS_SECONDS)
         return seen
 
     def children(self, kind: str) -> Sequence[Json]:

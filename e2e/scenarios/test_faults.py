@@ -7,14 +7,16 @@ from datetime import UTC, datetime
 
 import pytest
 
-from scenarios.cluster import Cluster
+from scenarios.cluster import Cluster, Worlds
 from scenarios.release import ALL_STEPS, Json, Release, dropped_by_gateway
 
 pytestmark = pytest.mark.sandbox
 
 OUTAGE_SECONDS = 60.0
-METRICS_OUTAGE_SECONDS = 20.0
+METRICS_OUTAGE_SECONDS = 600.0
 RATE = 50.0
+FEW = 10.0
+"""Requests a second that leave the machine to the scenarios beside."""
 
 
 def test_killed_operator_goes_on_where_it_was(cluster: Cluster) -> None:
@@ -32,23 +34,36 @@ def test_killed_operator_goes_on_where_it_was(cluster: Cluster) -> None:
         assert told.users.failures == dropped_by_gateway(told.users), told.users
 
 
-def test_metrics_outage_holds_and_the_rollout_resumes(cluster: Cluster) -> None:
-    """Without Prometheus there is no evidence: no advance, no rollback, and then on as before."""
-    with Release(cluster, "unmeasured") as fraud:
-        fraud.serve("1", RATE)
-        fraud.commit("2")
+@pytest.mark.beside_all
+def test_metrics_outage_of_ten_minutes_holds_and_the_rollout_resumes(worlds: Worlds) -> None:
+    """Without Prometheus there is no evidence: no advance, no rollback, and then on as before.
+
+    It is twice as long as the deadline for progress, and as no other scenario could be without
+    metrics for so long, it has a world of its own.
+    """
+    with worlds.up("scenarios-outage") as cluster, Release(cluster, "unmeasured") as fraud:
+        fraud.serve("1", FEW)
+        since = fraud.commit("2")
         fraud.wait_canary("2")
         begun = fraud.records[-1]
 
         with cluster.faults.prometheus_down():
-            fraud.wait_condition("EvidenceFlowing", "MetricsUnavailable", 60)
-            held = fraud.weights
+            noticed = fraud.wait_condition("EvidenceFlowing", "MetricsUnavailable", 60)
+            held, steps = fraud.weights, fraud.records[-1]["status"]["steps"]
             assert held["2"] in (10, 50)
-            for weights in fraud.look_for(METRICS_OUTAGE_SECONDS):
+            assert noticed["message"] == "the metrics could not be read"
+            for weights in fraud.look_for(METRICS_OUTAGE_SECONDS, pause=5):
                 assert weights == held
             assert fraud.status["phase"] == "Progressing"
+            assert fraud.condition("EvidenceFlowing")["reason"] == "MetricsUnavailable"
+            assert fraud.records[-1]["status"]["steps"] == steps
 
-        fraud.told(_end(fraud, begun))
+        _end(fraud, begun)
+        users = fraud.counts(since)
+        cluster.tell(f"unmeasured: ten minutes without Prometheus at {held}, users: {users}")
+        assert users.ended > METRICS_OUTAGE_SECONDS * FEW / 2
+        assert users.failures == dropped_by_gateway(users), users
+        assert '"level": "error"' not in cluster.operator_log.read_text()
 
 
 def test_api_server_outage_costs_only_its_minute(cluster: Cluster) -> None:
