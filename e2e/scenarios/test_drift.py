@@ -46,11 +46,13 @@ def test_shifted_predictions_are_rolled_back(cluster: Cluster) -> None:
         fraud.serve("score", rate=50, drift=drift)
 
         fraud.commit("shifted-score", steady, drift=drift)
-        told = fraud.told(fraud.wait_end("shifted-score"))
+        record = fraud.wait_end("shifted-score")
+        told = fraud.told(record)
 
         assert told.outcome == "RolledBack", told.evidence
         assert told.reason == "DistributionDiffers"
         assert "had predictions" in told.evidence
+        assert [step["weight"] for step in record["status"]["steps"]] == [0, 20, 0]
         assert told.users.failures - told.by_gateway == 0, told.users
         assert fraud.weights == {"score": 100}
 
@@ -65,10 +67,15 @@ def test_shifted_inputs_freeze_and_roll_nothing_back(cluster: Cluster) -> None:
         found = fraud.wait_condition("InputsMatchReference", "InputsDrifted", seconds=400)
         cluster.tell(f"sale: {found['message']}")
 
-        fraud.commit("2", drift=drift)
+        since = fraud.commit("2", drift=drift)
         fraud.wait_condition("RolledOut", "InputsDrifted")
         seen = fraud.look_for(10)
 
+        users = fraud.counts(since)
         assert all(weights == {"1": 100} for weights in seen)
         assert fraud.outcomes == [("1", "Promoted")]
+        assert fraud.status["phase"] == "Stable"
+        assert fraud.status.get("rejected", []) == []
+        assert users.ended > 0
+        assert users.failures == 0, users
         assert fraud.events("inputs are not what the model was trained on")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from scenarios.cluster import Cluster
@@ -9,7 +11,7 @@ from scenarios.release import Release
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.side_by_side]
 
-_STEADY = {"steps": [{"weight": 20, "hold": "45s"}]}
+_STEADY = {"steps": [{"weight": 20, "hold": "90s"}]}
 """Rules that give small harm the time to show."""
 
 
@@ -21,15 +23,21 @@ _STEADY = {"steps": [{"weight": 20, "hold": "45s"}]}
     ],
 )
 def test_failures_are_rolled_back(cluster: Cluster, version: str, share: float) -> None:
-    """A canary that fails by nature goes back for its failures, as its users count them."""
+    """A canary that fails by nature goes back for its failures, as its users count them.
+
+    Ten in a hundred are told among the releases.
+    """
     with Release(cluster, version) as fraud:
-        fraud.serve("1", rate=60)
+        fraud.serve("1", rate=40)
 
         fraud.commit(version, _STEADY)
-        told = fraud.told(fraud.wait_end(version))
+        record = fraud.wait_end(version)
+        told = fraud.told(record)
 
         assert told.outcome == "RolledBack", told.evidence
         assert told.reason in ("ErrorsHigher", "ObjectiveBroken")
+        assert re.search(r"failed \d", told.evidence), told.evidence
+        assert [step["weight"] for step in record["status"]["steps"]] == [0, 20, 0]
         assert told.users.failures > 0, "the client saw nothing of it"
         assert told.users.failures < 0.5 * share * told.users.ended, "mostly stable served"
         assert fraud.weights == {"1": 100}
@@ -38,13 +46,15 @@ def test_failures_are_rolled_back(cluster: Cluster, version: str, share: float) 
 def test_latency_in_the_tail_alone_is_rolled_back(cluster: Cluster) -> None:
     """One request in twenty-five takes 0.4 s and all others are as quick as before."""
     with Release(cluster, "tail") as fraud:
-        fraud.serve("2", rate=60)
+        fraud.serve("2", rate=40)
 
         fraud.commit("slow-tail", _STEADY)
-        told = fraud.told(fraud.wait_end("slow-tail"))
+        record = fraud.wait_end("slow-tail")
+        told = fraud.told(record)
 
         assert told.outcome == "RolledBack", told.evidence
         assert told.reason == "LatencyHigher"
         assert "took over" in told.evidence
+        assert [step["weight"] for step in record["status"]["steps"]] == [0, 20, 0]
         assert told.users.failures - told.by_gateway == 0, told.users
         assert fraud.weights == {"2": 100}
