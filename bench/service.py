@@ -45,8 +45,8 @@ class Service:
     """A `Source`: the gateway's counters and, where asked for, the pods' and the predictions.
 
     Attributes:
-        pod_skew: By how many seconds later than the canary's stable's pods are scraped; None
-            leaves the pods' own counters out.
+        pod_skew: By how many seconds later than the canary's stable's pods are scraped, sooner
+            where negative; None leaves the pods' own counters out.
         stamped: Whether the samples' times tell that skew, as those of a scrape do; a gateway or
             exporter that hands on old numbers does not.
         shift: Share of the canary's predictions that move from the first class to the last, from
@@ -119,10 +119,14 @@ class Service:
     def _read_pods(self, since: datetime, now: datetime) -> Sequence[Series]:
         if self._pods is None:
             return ()
-        late = timedelta(seconds=(self.pod_skew or 0.0) if self.stamped else 0.0)
+        late = (self.pod_skew or 0.0) if self.stamped else 0.0
+        lags = {
+            Arm.STABLE: timedelta(seconds=max(0.0, late)),
+            Arm.CANARY: timedelta(seconds=max(0.0, -late)),
+        }
         found = []
-        for one in self._pods.read(since - late, now):
-            lag = late if one.arm is Arm.STABLE else timedelta(0)
+        for one in self._pods.read(since - max(lags.values()), now):
+            lag = lags[one.arm]
             points = [replace(point, at=point.at + lag) for point in one.points]
             kept = tuple(point for point in points if since <= point.at <= now)
             if one.signal == ERRORS and kept:

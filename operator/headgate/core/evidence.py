@@ -224,7 +224,11 @@ def rebase(evidence: Evidence, since: datetime) -> Evidence:
         cursors=(),
         first_canary_request_after_rebase_at=None,
         signals=tuple(
-            replace(one, stream=replace(one.stream, waiting=Tally()), waiting_from=None)
+            replace(
+                one,
+                stream=replace(one.stream, unsure=Tally(), waiting=Tally()),
+                waiting_from=None,
+            )
             for one in evidence.signals
         ),
     )

@@ -63,10 +63,13 @@ class Tally:
 class Stream:
     """One signal's counts: in closed blocks, waiting for more requests, and without a control.
 
-    `history` is stable before the rollout, and what stable did while the canary was not counted.
+    `unsure` is what the last round of a signal that is not paired said, until the next round shows
+    whether stable was in an incident. `history` is stable before the rollout, and what stable did
+    while the canary was not counted.
     """
 
     closed: Tally = Tally()
+    unsure: Tally = Tally()
     waiting: Tally = Tally()
     alone: Counts = ()
     history: Counts = ()
@@ -79,7 +82,8 @@ class Stream:
     @property
     def compared(self) -> Tally:
         """All requests seen on both arms at the same instants."""
-        return self.closed.plus(self.waiting.canary, self.waiting.stable)
+        seen = self.closed.plus(self.unsure.canary, self.unsure.stable)
+        return seen.plus(self.waiting.canary, self.waiting.stable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +97,8 @@ class Measured:
     `noise` is what stable's own pods do to it, None where they are not told apart; `phi` the design
     effect that the comparison was last tempered by.
 
-    Of a signal that is not paired: `confirmed` is the log e-value before the round of scrapes that
-    began at `round_at`, `calm` the rounds since stable's last incident (CALM at most),
-    `waiting_from` when the waiting counts began.
+    Of a signal that is not paired: `round_at` is when the last round of scrapes began, `calm` the
+    rounds since stable's last incident (CALM at most), `waiting_from` when what waits began.
     """
 
     stream: Stream = Stream()
@@ -109,9 +112,8 @@ class Measured:
     canary_as_of: datetime | None = None
     phi: float = 1.0
     noise: Noise | None = None
-    confirmed: float = 0.0
     round_at: datetime | None = None
-    calm: int = CALM
+    calm: int = 0
     waiting_from: datetime | None = None
 
     def as_of(self, arm: Arm) -> datetime | None:
@@ -275,23 +277,38 @@ def tempered(measured: Measured, age: timedelta) -> Measured:
 def closed(
     measured: Measured, signal: Signal, settings: Settings, block: Block, starts: int
 ) -> Measured:
-    """Move all tests of the signal by the table that is waiting, and start a new one."""
-    waiting, known = measured.stream.waiting, measured.stream.known
-    if not signal.paired:
-        measured = _with_round(measured, signal, block, starts)
-    harm, promotion = _with_ratio(measured, signal, settings, waiting, known)
+    """Move all tests of the signal by the table that is waiting, and start a new one.
+
+    Where arms are scraped apart, it is the round before that the tests are moved by.
+    """
+    stream = measured.stream
+    if signal.paired:
+        counted = replace(stream, waiting=Tally())
+        moved = _moved(measured, signal, settings, stream.waiting, starts)
+        return replace(moved, stream=replace(counted, closed=moved.stream.closed))
+    measured = _with_round(measured, signal, settings, block, starts)
+    unsure = measured.stream.unsure.plus(stream.waiting.canary, stream.waiting.stable)
+    stream = replace(measured.stream, unsure=unsure, waiting=Tally())
+    return replace(measured, stream=stream, waiting_from=None)
+
+
+def _moved(
+    measured: Measured, signal: Signal, settings: Settings, counts: Tally, starts: int
+) -> Measured:
+    """Move all tests of the signal by a table, and count it among the closed ones."""
+    known, closed_before = measured.stream.known, measured.stream.closed
+    harm, promotion = _with_ratio(measured, signal, settings, counts, known)
     by_shape, renewed = measured.shape, measured.known
     if not signal.is_ratio:
-        by_shape, renewed = _with_shape(measured, signal, waiting, known, starts)
-    together = measured.stream.closed.plus(waiting.canary, waiting.stable)
+        by_shape, renewed = _with_shape(measured, signal, counts, known, starts)
+    together = closed_before.plus(counts.canary, counts.stable)
     return replace(
         measured,
-        stream=replace(measured.stream, closed=together, waiting=Tally()),
+        stream=replace(measured.stream, closed=together),
         known=renewed,
         harm=harm,
         shape=by_shape,
         promotion=promotion,
-        waiting_from=None,
     )
 
 
@@ -329,22 +346,44 @@ def _with_shape(
     return multiplied(before, factors, measured.phi), renewed
 
 
-def _with_round(measured: Measured, signal: Signal, block: Block, starts: int) -> Measured:
-    """Remember what was known before this round of scrapes, and whether stable is in an incident.
+def _with_round(
+    measured: Measured, signal: Signal, settings: Settings, block: Block, starts: int
+) -> Measured:
+    """Notice an incident of stable in the waiting table; with a new round, settle the one before.
 
-    Arms that are read at different moments see a shared incident at different moments, so what one
-    round says is believed once the next has not taken it back, and not while stable is unusual.
+    Arms that are read at different moments see the edges of a shared incident at different moments.
+    So what one round says counts once the next shows that stable was calm before, in and after it;
+    all else goes to stable's history. That looks at stable only, and takes no factor of a table
+    that does count, so that the product is an e-value still.
     """
     since = measured.round_at
-    if since is None or (block.at - since).total_seconds() > 0.5 * block.seconds:
-        calm = min(CALM, measured.calm + 1)
-        value = measured.value(starts)
-        measured = replace(measured, round_at=block.at, confirmed=value, calm=calm)
+    is_new = since is None or (block.at - since).total_seconds() > 0.5 * block.seconds
+    unusual = _is_incident(measured, signal)
+    if is_new:
+        settled = measured.calm >= CALM and not unusual
+        measured = _settled(measured, signal, settings, starts, settled)
+        measured = replace(measured, round_at=block.at, calm=min(CALM, measured.calm + 1))
+    return replace(measured, calm=0) if unusual else measured
+
+
+def _settled(
+    measured: Measured, signal: Signal, settings: Settings, starts: int, counts: bool
+) -> Measured:
+    """Let the round that was unsure count, or not."""
+    unsure, stream = measured.stream.unsure, replace(measured.stream, unsure=Tally())
+    if not unsure.is_enough:
+        return measured
+    if not counts:
+        return replace(measured, stream=replace(stream, history=add(stream.history, unsure.stable)))
+    return _moved(replace(measured, stream=stream), signal, settings, unsure, starts)
+
+
+def _is_incident(measured: Measured, signal: Signal) -> bool:
+    """Whether stable has far more bad or unusual requests in the waiting table than it used to."""
     first = bad_from(measured, signal) or unusual_from(measured)
     table, rate = measured.stream.waiting.table(first), rate_of(measured.stream.known, first)
     usual = table.stable_requests * rate
-    excess = _INCIDENT_DEVIATIONS * sqrt(usual * (1.0 - rate))
-    return replace(measured, calm=0) if table.stable_bad > usual + excess else measured
+    return table.stable_bad > usual + _INCIDENT_DEVIATIONS * sqrt(usual * (1.0 - rate))
 
 
 def merged(counts: Counts, first: int) -> Counts:

@@ -57,7 +57,7 @@ class Signal:
     rollout where None; `tolerance` matters only where a ratio or a threshold is to be proven.
     `threshold` is the bucket bound over which a histogram's values are bad. Values up to `floor`
     are equal. `paired` says that both arms are read in one scrape; where each pod is scraped by
-    itself, a breach must hold at two closings, and none is found while stable is in an incident.
+    itself, a round of scrapes counts once the next has shown that stable is in no incident.
     `unit` is for people.
     """
 

@@ -133,11 +133,7 @@ def _ratio_term(
     """The term of a ratio; of anything else all but what is told of it."""
     counts, first = one.stream.compared, signals.bad_from(one, signal)
     table = _NOTHING if first is None else counts.table(first)
-    value = one.value(evidence.starts)
-    doubt = None
-    if not signal.paired:
-        value = min(value, one.confirmed)
-        doubt = Reason.STABLE_IN_INCIDENT if one.calm < CALM else None
+    unusual = not signal.paired and one.calm < CALM
     margin = settings.promotion_margin(_rung(settings, weight), signal) if weight else 0.0
     errors = signal.name == ERRORS
     unusable, lacking = _unusable(signal, one)
@@ -145,11 +141,11 @@ def _ratio_term(
         name=signal.name,
         reason=Reason.ERRORS_HIGHER if errors else Reason.SIGNAL_WORSE,
         share=signal.share,
-        log_value=value,
+        log_value=one.value(evidence.starts),
         table=table,
         missing=_missing(settings, one.promotion, table, weight, margin),
         what="failed" if errors else f"had bad {_label(signal)} in",
-        doubt=doubt,
+        doubt=Reason.STABLE_IN_INCIDENT if unusual else None,
         unusable=unusable,
         lacking=lacking,
         freezes=signal.on_breach is OnBreach.FREEZE,
@@ -199,7 +195,6 @@ def _higher_term(
     by_shape = mixture.log_value(one.shape, evidence.starts)
     by_threshold = mixture.log_mean(over) if over else -inf
     value = mixture.log_mean([by_shape, by_threshold]) if over else by_shape
-    value = value if signal.paired else min(value, one.confirmed)
     telling = _telling_from(signal, one) if by_shape > max(by_threshold, 0.0) else None
     first, limit = telling or _slow_from(settings, evidence, signal, one)
     took = signal.name == LATENCY
