@@ -17,8 +17,9 @@ from scenarios.cluster import Cluster
 from scenarios.embedded import EmbeddedWorlds
 
 WORLD = "scenarios"
-AT_ONCE = 3
-"""How many scenarios run side by side: most of their time is waiting, on two cores too."""
+AT_ONCE = 2
+"""How many scenarios run side by side, besides those that are beside all: most of their time is
+waiting, but three that start pods at once leave two cores nothing for their users."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

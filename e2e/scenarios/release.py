@@ -120,7 +120,7 @@ class Release:
         metadata = {**self._committed["metadata"], "annotations": {"example.com/sync": note}}
         self.cluster.api.apply({**self._committed, "metadata": metadata})
 
-    def serve(self, version: str = "1", rate: float = 50.0, **spec: Any) -> None:
+    def serve(self, version: str = "1", rate: float = 30.0, **spec: Any) -> None:
         """Commit the first version, let users come once it serves, wait until it is proven."""
         self.commit(version, {"bake": "1s"}, **spec)
         self.wait_phase("Baking", seconds=START_SECONDS)

@@ -19,7 +19,7 @@ def test_candidate_that_never_starts_gets_no_weight_and_is_rejected(cluster: Clu
     """A model file cut short costs users nothing; the reason names the container and its end."""
     with Release(cluster, "broken") as fraud:
         fraud.serve("1")
-        since = fraud.commit("broken", {"progressDeadline": "20s"})
+        since = fraud.commit("broken", {"progressDeadline": "60s"})
         ready = fraud.wait("why it is not ready", _names_container, START_SECONDS)
 
         record = fraud.wait_end("broken")

@@ -92,14 +92,14 @@ def test_canary_without_requests_is_held(cluster: Cluster) -> None:
         _assert_held(fraud, {"1": 90, "2": 10}, seconds=12)
 
         assert fraud.condition("EvidenceFlowing")["reason"] == "NoTraffic"
-        fraud.users_come(50)
+        fraud.users_come(30)
         assert fraud.wait_end("2")["status"]["outcome"] == "Promoted"
 
 
 def test_rejected_commit_is_not_tried_again_by_ten_syncs(cluster: Cluster) -> None:
     """A GitOps tool may apply a rejected commit as often as it likes: its users see nothing."""
     with Release(cluster, "resynced") as fraud:
-        fraud.serve("1", rate=100)
+        fraud.serve("1", rate=50)
         fraud.commit("3")
         assert fraud.wait_end("3")["status"]["outcome"] == "RolledBack"
         before = fraud.wait_phase("RolledBack")
