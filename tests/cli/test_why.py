@@ -219,6 +219,18 @@ async def test_page_of_a_rollback_has_the_numbers_behind_it() -> None:
     assert "record: intact; before it: fraud-0001, which is as it was named then" in shown
 
 
+async def test_evidence_that_is_next_to_nothing_is_shown_as_it_is() -> None:
+    """After much traffic without harm an e-value is written as 0, which is not 1."""
+    story = await stories.rolled_back()
+    found = stories.objects(story)
+    found.rollouts[1]["status"]["signals"][0]["evidence"] = "0"
+
+    told = explain(found, "models", "fraud", None, story.clock.now())
+
+    assert told.record is not None
+    assert told.record.signals[0].evidence == 0.0
+
+
 async def test_page_has_what_each_number_rests_on() -> None:
     """The interval, from when to when was counted, the noise and the query, each once."""
     story = await stories.rolled_back()

@@ -587,6 +587,7 @@ def _change(entry: Mapping[str, Any]) -> Change:
 
 def _signal(entry: Mapping[str, Any]) -> Signal:
     canary, stable = _map(entry, "canary"), _map(entry, "stable")
+    evidence = _float(entry.get("evidence"))
     return Signal(
         name=_text(entry.get("name")),
         canary_requests=int(canary.get("requests", 0)),
@@ -594,7 +595,7 @@ def _signal(entry: Mapping[str, Any]) -> Signal:
         stable_requests=int(stable.get("requests", 0)),
         stable_bad=int(stable.get("bad", 0)),
         difference_points=_float(entry.get("differencePoints")),
-        evidence=_float(entry.get("evidence")) or 1.0,
+        evidence=1.0 if evidence is None else evidence,
         threshold=_float(entry.get("threshold")) or 0.0,
         requests_needed=entry.get("requestsNeeded"),
         message=_text(entry.get("message")),
