@@ -140,13 +140,13 @@ class Evidence:
                 return n
         raise ValueError(f"{signal} is not measured")
 
+    def measured(self, signal: str) -> Measured:
+        """The state of a signal by its name; raises ValueError if it is not measured."""
+        return self.signals[self.place(signal)]
+
     def requests(self, arm: Arm, signal: str) -> int:
         """Requests of this arm that were counted on both arms at the same instants."""
-        stream = self.signals[self.place(signal)].stream
-        return sum(
-            sum(tally.canary if arm is Arm.CANARY else tally.stable)
-            for tally in (stream.closed, stream.waiting)
-        )
+        return self.measured(signal).stream.requests(arm)
 
     def bad_from(self, objective: Objective) -> int | None:
         """Index of the first bad outcome; None if the threshold is not (yet) a bucket edge."""
@@ -173,7 +173,7 @@ class Evidence:
 
     def stream(self, objective: Objective) -> Stream:
         """The counts that an objective is about."""
-        return self.signals[self.place(objective.signal)].stream
+        return self.measured(objective.signal).stream
 
     def to_json(self) -> str:
         """Write the state as canonical JSON: equal states give equal texts."""
@@ -431,7 +431,7 @@ def _alone_phi(
     evidence: Evidence, objective: Objective, at: datetime, counts: Mapping[Arm, Counts]
 ) -> float:
     """The design effect of what the canary alone did in a block."""
-    noise = evidence.signals[evidence.place(objective.signal)].noise
+    noise = evidence.measured(objective.signal).noise
     requests = sum(map(sum, counts.values()))
     if noise is None or not requests:
         return 1.0

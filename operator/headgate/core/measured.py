@@ -85,6 +85,11 @@ class Stream:
         seen = self.closed.plus(self.unsure.canary, self.unsure.stable)
         return seen.plus(self.waiting.canary, self.waiting.stable)
 
+    def requests(self, arm: Arm) -> int:
+        """How many of an arm's requests those are, without adding them up by outcome."""
+        parts = (self.closed, self.unsure, self.waiting)
+        return sum(sum(one.canary if arm is Arm.CANARY else one.stable) for one in parts)
+
 
 @dataclass(frozen=True, slots=True)
 class Measured:
@@ -281,13 +286,12 @@ def closed(
 
     Where arms are scraped apart, it is the round before that the tests are moved by.
     """
-    stream = measured.stream
+    waiting = measured.stream.waiting
     if signal.paired:
-        counted = replace(stream, waiting=Tally())
-        moved = _moved(measured, signal, settings, stream.waiting, starts)
-        return replace(moved, stream=replace(counted, closed=moved.stream.closed))
+        emptied = replace(measured, stream=replace(measured.stream, waiting=Tally()))
+        return _moved(emptied, signal, settings, waiting, starts)
     measured = _with_round(measured, signal, settings, block, starts)
-    unsure = measured.stream.unsure.plus(stream.waiting.canary, stream.waiting.stable)
+    unsure = measured.stream.unsure.plus(waiting.canary, waiting.stable)
     stream = replace(measured.stream, unsure=unsure, waiting=Tally())
     return replace(measured, stream=stream, waiting_from=None)
 
@@ -296,15 +300,14 @@ def _moved(
     measured: Measured, signal: Signal, settings: Settings, counts: Tally, starts: int
 ) -> Measured:
     """Move all tests of the signal by a table, and count it among the closed ones."""
-    known, closed_before = measured.stream.known, measured.stream.closed
+    stream, known = measured.stream, measured.stream.known
     harm, promotion = _with_ratio(measured, signal, settings, counts, known)
     by_shape, renewed = measured.shape, measured.known
     if not signal.is_ratio:
         by_shape, renewed = _with_shape(measured, signal, counts, known, starts)
-    together = closed_before.plus(counts.canary, counts.stable)
     return replace(
         measured,
-        stream=replace(measured.stream, closed=together),
+        stream=replace(stream, closed=stream.closed.plus(counts.canary, counts.stable)),
         known=renewed,
         harm=harm,
         shape=by_shape,

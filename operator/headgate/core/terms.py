@@ -300,7 +300,7 @@ def _objective_terms(
             unusable=_no_edge(evidence, objective) if first is None else "",
             lacking=Reason.THRESHOLD_NOT_AN_EDGE,
             tolerance=margin,
-            span=_span(evidence, evidence.signals[evidence.place(objective.signal)]),
+            span=_span(evidence, evidence.measured(objective.signal)),
         )
 
 
@@ -326,7 +326,7 @@ def _doubt(
     """Why a canary above its limit may not be to blame: stable is too, or hardly does better."""
     if mixture.log_value(tests.limits.stable, evidence.starts) >= -log(settings.alpha):
         return Reason.STABLE_IN_INCIDENT
-    one = evidence.signals[evidence.place(objective.signal)]
+    one = evidence.measured(objective.signal)
     compared = mixture.log_value(tests.harm or one.harm, evidence.starts)
     if compared - one.raised(settings.alpha) < log(CORROBORATED):
         return Reason.NOT_YET_PROVEN
