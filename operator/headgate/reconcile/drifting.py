@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from headgate.core.counters import Block, Kind, Series, difference
 from headgate.core.drift.bins import Counts
@@ -25,7 +25,6 @@ MOST_FEATURES = 64
 """Features that are watched, the first of the profile: each is two questions to Prometheus."""
 
 _AT_ONCE = 8
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 async def read_drifts(profile: Profile, arms: Arms, world: World, now: datetime) -> Sequence[Drift]:
@@ -33,7 +32,7 @@ async def read_drifts(profile: Profile, arms: Arms, world: World, now: datetime)
 
     `arms` has that revision as its canary and nothing else. Raises MetricsUnavailable.
     """
-    minute = (now - _EPOCH) // TICK
+    minute = int(now.timestamp() // TICK.total_seconds())
     kept = world.drifts.get(arms)
     if kept is None or kept[0] != minute:
         kept = (minute, await _read(profile, arms, world, now))
