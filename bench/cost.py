@@ -20,7 +20,7 @@ from time import process_time
 
 from bench import collector
 from bench.drift import nanoseconds
-from bench.goal import Bound, Goal, Line, average, share
+from bench.goal import Goal, Line, average, line, share
 from bench.report import terminal
 from bench.service import HALF_HOUR, Service
 from bench.spread import replayed
@@ -109,8 +109,8 @@ def _costs(found: Mapping[int, Sequence[Cost]]) -> Sequence[Line]:
     )
     return [
         told("CPU per metric and look", [one.look_ms for one in costs], "ms", 0.5),
-        Line("state per metric", state, 0.0, len(costs), "bytes", Bound(2000.0, 2000.0)),
-        Line("trace per metric, for people", trace, 0.0, len(costs), "bytes"),
+        line("state per metric", state, 0.0, len(costs), "bytes", 2000.0),
+        line("trace per metric, for people", trace, 0.0, len(costs), "bytes"),
         told("counting, CPU per event and feature", [one.event_ns for one in costs], "ns", 200.0),
         share("replicas that do not add up", [not one.adds_up for one in costs], 0.0),
     ]

@@ -17,7 +17,7 @@ from typing import Any
 
 from bench import replay
 from bench.false_alarms import ALPHA, back_at
-from bench.goal import DOUBT, Bound, Goal, Line, share
+from bench.goal import Goal, Line, line, share
 from bench.service import Service, course_at
 
 from headgate.core.counters import ERRORS, Kind
@@ -116,10 +116,9 @@ def _delays(found: Mapping[Harmful, Sequence[int | None]]) -> Sequence[Line]:
         name = f"margin {100 * margin:g} points, {len(kept)} cells"
         late = kept[ceil(0.95 * len(kept)) - 1]
         error = late.error / late.least
-        bound = Bound(most, most + DOUBT * error)
-        lines.append(Line(f"{name}: 95 % of them within", late.ratio, error, runs, "x", bound))
+        lines.append(line(f"{name}: 95 % of them within", late.ratio, error, runs, "x", most))
         middle = kept[len(kept) // 2]
-        lines.append(Line(f"{name}: median", middle.ratio, middle.error / middle.least, runs, "x"))
+        lines.append(line(f"{name}: median", middle.ratio, middle.error / middle.least, runs, "x"))
     return lines
 
 
@@ -218,8 +217,7 @@ def _slower(
         errors.append(stdev(seconds) / sqrt(len(seconds)) / means[-1])
     ratio = means[0] / means[1]
     error = ratio * hypot(*errors)
-    bound = None if most is None else Bound(most, most + DOUBT * error)
-    return Line(name, ratio, error, len(ends), "x", bound)
+    return line(name, ratio, error, len(ends), "x", most)
 
 
 TEN = Goal(

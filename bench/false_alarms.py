@@ -20,7 +20,7 @@ from headgate.core.evidence import Objective, ObjectiveKind, Settings, Signal
 from headgate.core.noise import HISTORY
 from headgate.simulation.cell import read
 from headgate.simulation.engine import Course, Ending, Run, release
-from headgate.simulation.traffic import Dispersion, Incidents, Traffic
+from headgate.simulation.traffic import Incidents, Traffic
 
 ALPHA = 1.0  # percent
 
@@ -100,8 +100,6 @@ HEALTHY = Goal(
 
 # --- G2: pods that differ ------------------------------------------------------------------------
 
-_CORRELATIONS = {"none": 0.0, "white": 0.0, "wander": 60.0, "persistent": inf}
-
 
 @dataclass(frozen=True, slots=True)
 class Noisy:
@@ -129,7 +127,7 @@ def noisy(cell: Noisy, seed: int) -> int | None:
         row.rate,
         noise.BASE,
         harm=cell.harm,
-        dispersion=Dispersion(row.sigma, _CORRELATIONS[row.kind]) if row.sigma else None,
+        dispersion=row.dispersion,
         pods=noise.PODS - row.canary_pods,
         canary_pods=row.canary_pods,
     )

@@ -141,7 +141,7 @@ def average(
 ) -> Line:
     """The mean over at least two runs."""
     error = stdev(values) / sqrt(len(values))
-    return _line(name, mean(values), error, len(values), unit, most, held)
+    return line(name, mean(values), error, len(values), unit, most, held)
 
 
 def middle(
@@ -161,18 +161,19 @@ def middle(
     low = ordered[max(0, round(count / 2.0 - reach))]
     high = ordered[min(count - 1, round(count / 2.0 + reach))]
     error = (high - low) / 2.0 if high < inf else found - low
-    return _line(name, found, error if found < inf else 0.0, count, unit, most, held)
+    return line(name, found, error if found < inf else 0.0, count, unit, most, held)
 
 
-def _line(
+def line(
     name: str,
     figure: float,
     error: float,
     runs: int,
     unit: str,
-    most: float | None,
-    held: float | None,
+    most: float | None = None,
+    held: float | None = None,
 ) -> Line:
+    """A figure with its standard error, beside bounds that it may be beyond by DOUBT of them."""
     goal, kept = (
         None if bound is None else Bound(bound, bound + DOUBT * error) for bound in (most, held)
     )

@@ -12,7 +12,7 @@ from math import exp, log
 from statistics import mean
 from typing import Any
 
-from bench.goal import DOUBT, Bound, Goal, Line
+from bench.goal import Goal, Line, line
 from bench.replay import standard_error
 from bench.service import course_at, gateway
 
@@ -110,13 +110,12 @@ def _matched(found: Mapping[Place, Sequence[Tried]]) -> Sequence[Line]:
         error = ratio * sum(one.doubt for one in compared) ** 0.5 / len(compared)
         fewer = sum(one.ours < one.theirs for one in compared)
         name = f"{peer}: ours / its failures, fewer in {fewer} of {len(compared)} cells"
-        bound = Bound(1.0 / times, 1.0 / times + DOUBT * error)
-        lines.append(Line(name, ratio, error, runs, "x", bound))
+        lines.append(line(name, ratio, error, runs, "x", 1.0 / times))
         healthy = _HEALTHY * sum(map(len, found.values()))
         false = sum(one.false[peer] for seeds in found.values() for one in seeds) / healthy
         error = 100.0 * standard_error(false, healthy)
         name = f"{peer}: healthy canaries rolled back, all cells"
-        lines.append(Line(name, 100.0 * false, error, healthy, "%"))
+        lines.append(line(name, 100.0 * false, error, healthy, "%"))
     return lines
 
 

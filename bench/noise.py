@@ -46,6 +46,9 @@ _STEP = 60
 _ROLLOUT = 1800
 
 
+_CORRELATIONS = {"none": 0.0, "white": 0.0, "wander": 60.0, "persistent": inf}
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """A kind of noise, the requests per second of all pods, and how many pods the canary has."""
@@ -60,6 +63,11 @@ class Row:
         """What the row is called, also on the command line."""
         sigma = f"-{self.sigma:g}" if self.sigma else ""
         return f"{self.kind}{sigma}-{self.rate:g}rps-{self.canary_pods}pod"
+
+    @property
+    def dispersion(self) -> Dispersion | None:
+        """The same for simulated traffic; None where pods are alike."""
+        return Dispersion(self.sigma, _CORRELATIONS[self.kind]) if self.sigma else None
 
 
 ROWS = (
@@ -181,9 +189,6 @@ def run(row: Row, margin: float, seed: int, harms: Sequence[float] = HARMS) -> R
     return Run(noise, healthy, tuple(harmed))
 
 
-_CORRELATION = {"none": 0.0, "white": 0.0, "wander": 60.0, "persistent": inf}
-
-
 def released(row: Row, weight: int, seed: int, harm: float = 0.0) -> engine.Run:
     """Release on the same kind of noise by the whole stack, at a constant weight (percent)."""
     course = engine.Course(
@@ -196,7 +201,7 @@ def released(row: Row, weight: int, seed: int, harm: float = 0.0) -> engine.Run:
         row.rate,
         BASE,
         harm,
-        dispersion=Dispersion(row.sigma, _CORRELATION[row.kind]) if row.sigma else None,
+        dispersion=row.dispersion,
         pods=PODS,
         canary_pods=row.canary_pods,
     )
