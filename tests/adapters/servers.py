@@ -7,10 +7,24 @@ import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def answering(answer: Callable[[web.Request], Any]) -> Handler:
+    """Make a handler of a function that gives its response at once, or one to be awaited."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        found = answer(request)
+        response: web.StreamResponse = (
+            found if isinstance(found, web.StreamResponse) else await found
+        )
+        return response
+
+    return handler
 
 
 @asynccontextmanager

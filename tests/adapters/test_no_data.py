@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from tests.adapters.promserver import PromServer, parse_selector
-from tests.adapters.servers import Handler, serving
+from tests.adapters.servers import Handler, answering, serving
 
 from headgate.adapters.packs import load_pack
 from headgate.adapters.prometheus import Prometheus
@@ -167,11 +167,7 @@ def broken(arms: tuple[Arm, ...], answer: Callable[[web.Request], Any]) -> Handl
         labels = [{"__name__": selected.metric, "envoy_cluster_name": backend(arm)} for arm in arms]
         if not any(selected.takes(one) for one in labels):
             return await server.handle(request)
-        found = answer(request)
-        if isinstance(found, web.StreamResponse):
-            return found
-        response: web.StreamResponse = await found
-        return response
+        return await answering(answer)(request)
 
     return handler
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.sandbox.serving import serving
 
 from sandbox.past import METRIC, Past, PastError, render_past, write_past
 from sandbox.world import World
@@ -102,12 +102,8 @@ class Prometheus:
 def prometheus() -> Iterator[Prometheus]:
     """Serve until the test is over."""
     server = Prometheus()
-    thread = threading.Thread(target=server.http.serve_forever, args=(0.01,))
-    thread.start()
-    yield server
-    server.http.shutdown()
-    server.http.server_close()
-    thread.join()
+    with serving(server.http):
+        yield server
 
 
 @pytest.fixture

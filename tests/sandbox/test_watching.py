@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from tests.sandbox.serving import serving
 
 from sandbox.kube import Login
 from sandbox.watching import Deployment, StoryError
@@ -55,12 +55,8 @@ class Server:
 def server() -> Iterator[Server]:
     """Serve until the test is over."""
     server = Server()
-    thread = threading.Thread(target=server.http.serve_forever, args=(0.01,))
-    thread.start()
-    yield server
-    server.http.shutdown()
-    server.http.server_close()
-    thread.join()
+    with serving(server.http):
+        yield server
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from tests.adapters.promserver import PromServer, parse_selector
-from tests.adapters.servers import serving
+from tests.adapters.servers import answering, serving
 from tests.adapters.test_no_data import HUGE, drip, hang, status, text
 from tests.scenarios.memory import START, MemoryMetrics, Story
 
@@ -339,11 +339,7 @@ class Serving:
         metric = parse_selector(str((await request.post())["query"])).metric
         if metric not in self.broken or self.answer is None:
             return await self.server.handle(request)
-        found = self.answer(request)
-        response: web.StreamResponse = (
-            found if isinstance(found, web.StreamResponse) else await found
-        )
-        return response
+        return await answering(self.answer)(request)
 
 
 _BASES: dict[str, Base] = {}

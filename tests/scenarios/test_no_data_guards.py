@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from tests.adapters.servers import Handler, serving
+from tests.adapters.servers import Handler, answering, serving
 from tests.adapters.test_prometheus_budget import FakePrometheus, per_second
 from tests.scenarios.memory import Story
 from tests.scenarios.test_no_data_anywhere import PATIENCE, SOURCE_FAULTS
@@ -171,16 +171,8 @@ async def test_a_source_of_budgets_that_fails(
     row: Row, answer: Callable[[web.Request], Any], expected: str
 ) -> None:
     """It is said, with query and fault; it forbids nothing, with a canary or without."""
-
-    async def handler(request: web.Request) -> web.StreamResponse:
-        found = answer(request)
-        response: web.StreamResponse = (
-            found if isinstance(found, web.StreamResponse) else await found
-        )
-        return response
-
     for started in (False, True):
-        found = await look(row, handler, started, True, "no answer" in expected)
+        found = await look(row, answering(answer), started, True, "no answer" in expected)
         forbids_nothing(found)
         assert found.budget is not None
         assert (found.budget.holds, found.budget.reason) == (None, Reason.METRICS_UNAVAILABLE)
@@ -280,16 +272,8 @@ async def test_a_source_of_inputs_that_fails(
     answer: Callable[[web.Request], Any], expected: str
 ) -> None:
     """It is unavailable, by its query, and never a drift."""
-
-    async def handler(request: web.Request) -> web.StreamResponse:
-        found = answer(request)
-        response: web.StreamResponse = (
-            found if isinstance(found, web.StreamResponse) else await found
-        )
-        return response
-
     with pytest.raises(MetricsUnavailable) as raised:
-        await drifts(handler, True, "no answer" in expected)
+        await drifts(answering(answer), True, "no answer" in expected)
     assert "headgate_input_" in str(raised.value)
     assert expected in str(raised.value)
 
