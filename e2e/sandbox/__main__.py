@@ -38,7 +38,7 @@ _POLL_SECONDS = 0.1
 
 def up(given: argparse.Namespace) -> int:
     """Build what is missing, start the world in the background, wait until all of it is ready."""
-    selected = table.select(given.without)
+    selected = table.select(given.without, given.added)
     with locked(world_directory(given.world) / "up.lock"):
         if is_claimed(world_directory(given.world) / "run"):
             world = load_world(given.world)
@@ -48,8 +48,8 @@ def up(given: argparse.Namespace) -> int:
         places = _build(selected)
         if given.fresh:
             _delete(world_directory(given.world))
-        world = prepare_world(given.world, places)
-        _follow(world, start(world, given.without, given.lifetime_of))
+        world = prepare_world(given.world, places, table.ports(given.added))
+        _follow(world, start(world, given.without, given.added, given.lifetime_of))
         code = _report(world)
         if code == 0:
             print(f"up in {time.monotonic() - began:.1f} s")
@@ -179,7 +179,7 @@ def sync(given: argparse.Namespace) -> int:
 
 def build_all(given: argparse.Namespace) -> int:
     """Build every program and environment, and start nothing."""
-    for name, place in _build(table.select(given.without)).items():
+    for name, place in _build(table.select(given.without, given.added)).items():
         print(f"{name:<14} {place}")
     return 0
 
@@ -197,7 +197,8 @@ def tell_demo(given: argparse.Namespace) -> int:
 
 def run_supervisor(given: argparse.Namespace) -> int:
     """Run the world in this process; `up` does this in the background."""
-    return supervise(load_world(given.world), table.select(given.without), given.lifetime_of)
+    selected = table.select(given.without, given.added)
+    return supervise(load_world(given.world), selected, given.lifetime_of)
 
 
 def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
@@ -206,16 +207,25 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--world", default="default", help="which world (default: %(default)s)")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    without = argparse.ArgumentParser(add_help=False)
-    without.add_argument(
+    selection = argparse.ArgumentParser(add_help=False)
+    selection.add_argument(
         *("--without", "-x"), action="append", default=[], metavar="PART", help="leave a part out"
+    )
+    options = ", ".join(option.name for option in table.OPTIONS) or "none yet"
+    selection.add_argument(
+        *("--with", "-w"),
+        dest="added",
+        action="append",
+        default=[],
+        metavar="OPTION",
+        help=f"add the parts of an option: {options}",
     )
     lifetime = argparse.ArgumentParser(add_help=False)
     lifetime.add_argument(
         "--lifetime-of", type=int, metavar="PID", help="end the world when that process ends"
     )
 
-    command = commands.add_parser("up", help="start it", parents=[without, lifetime])
+    command = commands.add_parser("up", help="start it", parents=[selection, lifetime])
     command.add_argument("--fresh", action="store_true", help="forget what an earlier one held")
     command.set_defaults(run=up)
     command = commands.add_parser("down", help="stop it")
@@ -230,7 +240,7 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     command.set_defaults(run=show_logs)
     command = commands.add_parser("sync", help="apply the Git repository once more, and wait")
     command.set_defaults(run=sync)
-    command = commands.add_parser("build", help="build only", parents=[without])
+    command = commands.add_parser("build", help="build only", parents=[selection])
     command.set_defaults(run=build_all)
     command = commands.add_parser("training-data", help="write the fraud models' training data")
     command.add_argument("file", type=Path, help="a CSV file")
@@ -241,7 +251,7 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     )
     command.add_argument("--keep", action="store_true", help="leave the world up afterwards")
     command.set_defaults(run=tell_demo)
-    command = commands.add_parser("supervise", parents=[without, lifetime])
+    command = commands.add_parser("supervise", parents=[selection, lifetime])
     command.set_defaults(run=run_supervisor)
     return parser.parse_args(arguments)
 

@@ -57,6 +57,24 @@ class Part:
     patience_seconds: float = 60
 
 
+@dataclass(frozen=True, slots=True)
+class Option:
+    """
+    Parts that a world has only when it is asked for them.
+
+    Attributes:
+        name: In `--with`.
+        parts: In the order in which they are shown; a part of two options runs once.
+        ports: Names of the ports that they listen on.
+        instead_of: Names of parts that must not run beside them.
+    """
+
+    name: str
+    parts: tuple[Part, ...]
+    ports: tuple[str, ...] = ()
+    instead_of: tuple[str, ...] = ()
+
+
 def answers(url: str) -> bool:
     """Say whether a GET of `url` succeeds; no proxy of the user's is asked."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

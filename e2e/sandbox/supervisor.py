@@ -291,11 +291,14 @@ def supervise(world: World, parts: Sequence[Part], lifetime_of: int | None) -> i
         return Supervisor(world, parts, lifetime_of).run()
 
 
-def start(world: World, without: Sequence[str], lifetime_of: int | None) -> subprocess.Popen[bytes]:
+def start(
+    world: World, without: Sequence[str], added: Sequence[str], lifetime_of: int | None
+) -> subprocess.Popen[bytes]:
     """Start the supervisor of `world` in the background; it belongs to nobody's terminal."""
     (world.run / "state.json").unlink(missing_ok=True)
     command = [sys.executable, "-m", "sandbox", "--world", world.name, "supervise"]
     command += [word for name in without for word in ("--without", name)]
+    command += [word for name in added for word in ("--with", name)]
     command += [] if lifetime_of is None else ["--lifetime-of", str(lifetime_of)]
     with world.log("supervisor").open("ab") as output:
         return subprocess.Popen(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,8 @@ PORTS = (
     *("gateway", "services", "envoy-admin"),
     *("prometheus", "headgate", "collector"),
 )
-"""Every port a world owns; a part that needs another one adds its name here."""
+"""Every port that any world owns; a part that needs another one adds its name here, a part of an
+option to that."""
 
 
 class NoWorldError(Exception):
@@ -39,7 +40,7 @@ class World:
     Attributes:
         name: What it is called on the command line.
         directory: Everything of it lies in here.
-        ports: On 127.0.0.1, by the names in `PORTS`.
+        ports: On 127.0.0.1, by the names in `PORTS` and those of its options.
         places: Folders of programs and environments, by the recipe's name.
     """
 
@@ -123,12 +124,12 @@ class World:
         wrapper.chmod(0o755)
 
 
-def prepare_world(name: str, places: Mapping[str, Path]) -> World:
-    """Return the world `name` with ports that are free now; those it had before are kept."""
+def prepare_world(name: str, places: Mapping[str, Path], ports: Sequence[str] = PORTS) -> World:
+    """Return the world `name` with `ports` that are free now; those it had before are kept."""
     directory = world_directory(name)
     kept = _read(directory).get("ports", {})
     seed = zlib.crc32(os.fsencode(directory))
-    world = World(name, directory, choose(PORTS, kept, seed), places)
+    world = World(name, directory, choose(ports, kept, seed), places)
     world.save()
     return world
 

@@ -121,13 +121,14 @@ class EmbeddedWorlds:
     ending: threading.Event = field(default_factory=threading.Event)
 
     @contextmanager
-    def up(self, name: str) -> Iterator[Cluster]:
-        """Bring a new world up, and down at the end; its logs stay."""
+    def up(self, name: str, *options: str) -> Iterator[Cluster]:
+        """Bring a new world up with these options, and down at the end; its logs stay."""
         logs = world_directory(name) / "logs"
         if logs in self.logs:
             raise WorldError(f"{name}: HEADGATE_SANDBOX names the folder of another world")
         self.logs.append(logs)
-        _run_sandbox(name, "up", "--fresh", "--lifetime-of", str(os.getpid()))
+        added = [word for option in options for word in ("--with", option)]
+        _run_sandbox(name, "up", "--fresh", "--lifetime-of", str(os.getpid()), *added)
         try:
             with self.opened(load_world(name)) as cluster:
                 yield cluster

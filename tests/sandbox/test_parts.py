@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from sandbox.kserve import render_configuration, render_webhooks
-from sandbox.parts import ALL, recipes, select
+from sandbox.part import Option, Part
+from sandbox.parts import ALL, ports, recipes, select
 from sandbox.prometheus import SCRAPE_SECONDS
 from sandbox.prometheus import render_configuration as render_prometheus
+from sandbox.world import PORTS
 
 
 def test_every_need_is_a_part_that_comes_before() -> None:
@@ -36,6 +38,45 @@ def test_leaving_out_what_does_not_exist_names_what_does() -> None:
     """A typo is not ignored."""
     with pytest.raises(ValueError, match=r"no part 'headgaet'; the parts are control-plane, kser"):
         select(["headgaet"])
+
+
+def _part(name: str) -> Part:
+    return Part(name, lambda world: [], lambda world: True, lambda world: "")
+
+
+OPTIONS = (
+    Option("flux", (_part("git"), _part("source")), ("git", "source"), instead_of=("gitsync",)),
+    Option("argocd", (_part("git"), _part("server")), ("git", "redis")),
+)
+
+
+def test_an_option_comes_only_when_it_is_asked_for() -> None:
+    """Its parts come after all others, and what it stands in for does not run beside them."""
+    usual = [part.name for part in ALL]
+
+    with_flux = [part.name for part in select([], ["flux"], options=OPTIONS)]
+
+    assert [part.name for part in select([], options=OPTIONS)] == usual
+    assert with_flux == [*(name for name in usual if name != "gitsync"), "git", "source"]
+
+
+def test_a_part_of_two_options_runs_once() -> None:
+    """Two options may need the same server, on the same port."""
+    names = [part.name for part in select([], ["flux", "argocd"], options=OPTIONS)]
+
+    assert names[-3:] == ["git", "source", "server"]
+    assert ports(["flux", "argocd"], OPTIONS) == [*PORTS, "git", "source", "redis"]
+
+
+def test_a_part_of_an_option_can_be_left_out() -> None:
+    """Who looks for a fault may start one part by hand."""
+    assert "source" not in [part.name for part in select(["source"], ["flux"], options=OPTIONS)]
+
+
+def test_an_option_that_does_not_exist_names_those_that_do() -> None:
+    """A typo is not ignored."""
+    with pytest.raises(ValueError, match=r"no option 'fulx'; the options are flux, argocd"):
+        select([], ["fulx"], options=OPTIONS)
 
 
 def test_a_recipe_of_two_parts_is_made_once() -> None:
