@@ -211,7 +211,7 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     selection.add_argument(
         *("--without", "-x"), action="append", default=[], metavar="PART", help="leave a part out"
     )
-    options = ", ".join(option.name for option in table.OPTIONS) or "none yet"
+    options = ", ".join(option.name for option in table.OPTIONS)
     selection.add_argument(
         *("--with", "-w"),
         dest="added",

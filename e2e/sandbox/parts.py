@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from sandbox import cluster, collector, dataplane, gitsync, headgate, kserve, prometheus
+from sandbox import (
+    cluster,
+    collector,
+    dataplane,
+    githttp,
+    gitsync,
+    headgate,
+    kserve,
+    prometheus,
+)
 from sandbox.builds import Recipe
 from sandbox.part import Option, Part
 from sandbox.world import PORTS
@@ -25,7 +34,7 @@ ALL: tuple[Part, ...] = (
 )
 
 
-OPTIONS: tuple[Option, ...] = ()
+OPTIONS: tuple[Option, ...] = (githttp.OPTION,)
 """What `--with` can ask for."""
 
 OF_HEADGATE = (collector.PART.name,)

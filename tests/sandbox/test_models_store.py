@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 from aiohttp import web
+from tests.sandbox.serving import ask
 
 from sandbox.modelstore import render_store, storage_uri
 from sandbox.store import application
@@ -32,16 +31,6 @@ async def port(tmp_path: Path) -> AsyncIterator[int]:
     await web.SockSite(runner, listener).start()
     yield listener.getsockname()[1]
     await runner.cleanup()
-
-
-async def ask(port: int, path: str, method: str = "GET") -> tuple[int, str, bytes]:
-    """Send a request as it is, with no client that tidies the path; give status, head, body."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    with closing(writer):
-        writer.write(f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
-        answer = await reader.read()
-    head, _, body = answer.partition(b"\r\n\r\n")
-    return int(head.split()[1]), head.decode(), body
 
 
 async def test_a_model_arrives_as_it_is(port: int) -> None:
