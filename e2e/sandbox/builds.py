@@ -45,6 +45,29 @@ PROMETHEUS = Module(
     "v0.315.0",
     "h1:sFGZWmC2Hk9N1NBJGCnXYZb5hyLCq8yuAMoEjLAg6ac=",
 )
+FLUX_MODULES = (
+    Module(
+        "github.com/fluxcd/source-controller",
+        "v1.9.5",
+        "h1:MFPyCodUi9hZIMaKDsC/rYbNoyzpvrAdrPVixj7W9F0=",
+    ),
+    Module(
+        "github.com/fluxcd/kustomize-controller",
+        "v1.9.5",
+        "h1:/XY2zy3K7fntyppEXIHG7oRMzmfgIt50eJzUfaPX1Kc=",
+    ),
+    Module(
+        "github.com/fluxcd/helm-controller",
+        "v1.6.4",
+        "h1:u/Ew7LehrwDQaE/NqWdaB3XnNDCxRGDcp1FZl7RKj4g=",
+    ),
+    Module(
+        "github.com/fluxcd/notification-controller",
+        "v1.9.3",
+        "h1:vBONN/Lx5aQ2nDnJxYp5Sb0Wsgh13UbuP5A1MK4dmkY=",
+    ),
+)
+"""Whose CRDs are Flux's; the first two run, as `flux/go.mod` pins them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +188,22 @@ def _make_prometheus(folder: Path) -> None:
     )
 
 
+def _make_flux_crds(folder: Path) -> None:
+    for module in FLUX_MODULES:
+        _copy(download(module) / "config" / "crd" / "bases", folder / module.path.split("/")[-1])
+
+
+def _flux_inputs() -> Sequence[str | bytes]:
+    return [find_go().version, *tree(SOURCES / "flux", "go.mod", "go.sum")]
+
+
+def _make_flux(folder: Path) -> None:
+    # Both from one module of ours, whose go.sum pins all that they are made from: they share most.
+    for module in FLUX_MODULES[:2]:
+        target = folder / module.path.split("/")[-1]
+        _go_build("flux", SOURCES / "flux", module.path, target, f"-ldflags={_STRIPPED}")
+
+
 def _copy(source: Path, target: Path) -> None:
     # Go's module cache is read-only, and a read-only folder could not be renamed or removed later.
     shutil.copytree(source, target, copy_function=shutil.copyfile)
@@ -220,4 +259,16 @@ MODEL_SERVER = Recipe(
     lambda: [sys.version, _model_server_requirements().read_bytes()],
     _make_model_server,
     movable=False,
+)
+FLUX_CRDS = Recipe(
+    "flux-crds",
+    "Flux's CRDs",
+    lambda: [word for m in FLUX_MODULES for word in (m.path, m.version, m.checksum)],
+    _make_flux_crds,
+)
+FLUX_CONTROLLERS = Recipe(
+    "flux",
+    "Flux's source- and kustomize-controller (about 6 min, once)",
+    _flux_inputs,
+    _make_flux,
 )

@@ -12,6 +12,7 @@ from sandbox import (
     cluster,
     collector,
     dataplane,
+    flux,
     githttp,
     gitsync,
     headgate,
@@ -34,7 +35,7 @@ ALL: tuple[Part, ...] = (
 )
 
 
-OPTIONS: tuple[Option, ...] = (githttp.OPTION,)
+OPTIONS: tuple[Option, ...] = (githttp.OPTION, flux.OPTION)
 """What `--with` can ask for."""
 
 OF_HEADGATE = (collector.PART.name,)

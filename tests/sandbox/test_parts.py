@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
+from sandbox.builds import FLUX_MODULES
 from sandbox.kserve import render_configuration, render_webhooks
 from sandbox.part import Option, Part
 from sandbox.parts import ALL, ports, recipes, select
+from sandbox.parts import OPTIONS as ALL_OPTIONS
+from sandbox.paths import SOURCES
 from sandbox.prometheus import SCRAPE_SECONDS
 from sandbox.prometheus import render_configuration as render_prometheus
 from sandbox.world import PORTS
@@ -23,6 +26,16 @@ def test_every_need_is_a_part_that_comes_before() -> None:
     for part in ALL:
         assert set(part.needs) <= seen, part.name
         seen.add(part.name)
+
+
+@pytest.mark.parametrize("option", [pytest.param(each, id=each.name) for each in ALL_OPTIONS])
+def test_every_need_of_an_option_comes_before(option: Option) -> None:
+    """An option can be added to the usual parts whatever other options there are."""
+    seen: set[str] = set()
+    for part in select([], [option.name]):
+        assert set(part.needs) <= seen, part.name
+        seen.add(part.name)
+    assert not seen & set(option.instead_of)
 
 
 def test_a_part_can_be_left_out() -> None:
@@ -77,6 +90,14 @@ def test_an_option_that_does_not_exist_names_those_that_do() -> None:
     """A typo is not ignored."""
     with pytest.raises(ValueError, match=r"no option 'fulx'; the options are flux, argocd"):
         select([], ["fulx"], options=OPTIONS)
+
+
+def test_flux_runs_the_version_whose_crds_are_applied() -> None:
+    """Programs are pinned in a go.sum and CRDs beside it: both name one content."""
+    pinned = (SOURCES / "flux" / "go.sum").read_text().splitlines()
+
+    for module in FLUX_MODULES[:2]:
+        assert f"{module.path} {module.version} {module.checksum}" in pinned
 
 
 def test_a_recipe_of_two_parts_is_made_once() -> None:
