@@ -8,10 +8,10 @@ READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test check sandbox-build sandbox sandbox-down sandbox-status demo scenarios bench-decisions bench crds clean
+.PHONY: help venv test check sandbox-build sandbox sandbox-down sandbox-status demo scenarios e2e-flux bench-decisions bench crds clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "  ARGS='...' is passed on; WORLD=name chooses among several embedded worlds."
 
 venv: $(READY) ## Make .venv with everything pinned by hash
@@ -57,6 +57,9 @@ demo: $(READY) ## Release one model version by evidence and take another one bac
 
 scenarios: $(READY) ## Run the scenarios in embedded worlds of their own
 	$(RUN) -m pytest e2e/scenarios -m sandbox $(ARGS)
+
+e2e-flux: $(READY) ## Run the stories of Flux in an embedded world that it syncs
+	$(RUN) -m pytest e2e/scenarios -m flux $(ARGS)
 
 bench-decisions: $(READY) ## Replay what is promised of decisions; ARGS=--quick is what CI runs
 	$(RUN) -m bench.decisions $(ARGS)

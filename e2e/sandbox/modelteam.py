@@ -89,6 +89,12 @@ class ModelTeam:
         self._git("push", "--quiet", "origin", "main")
         return self._git("rev-parse", "--short", "HEAD").strip()
 
+    def revert(self) -> str:
+        """Take the last commit back by a new one and push it; returns its short name."""
+        self._git("revert", "--no-edit", "HEAD")
+        self._git("push", "--quiet", "origin", "main")
+        return self._git("rev-parse", "--short", "HEAD").strip()
+
     def _git(self, *arguments: str) -> str:
         done = subprocess.run(
             ["git", *arguments],

@@ -85,13 +85,14 @@ def test_waiting_for_the_rollout_differs_in_nothing_but_how_it_waits() -> None:
 
 
 def test_flux_may_write_nothing_that_the_operator_owns() -> None:
-    """The model team's ServiceAccount reaches ModelDeployments alone."""
+    """The model team's ServiceAccount reaches ModelDeployments and what they name, alone."""
     rules = [
         rule for m in objects(SAMPLES / "models" / "access.yaml") for rule in m.get("rules", ())
     ]
 
     assert [(rule["apiGroups"], rule["resources"]) for rule in rules] == [
-        (["headgate.dev"], ["modeldeployments"])
+        (["headgate.dev"], ["modeldeployments"]),
+        ([""], ["configmaps"]),
     ]
 
 

@@ -93,6 +93,24 @@ def test_a_commit_reaches_the_repository_that_the_cluster_follows(
     assert (tmp_path / "tree" / "cluster" / "namespace.yaml").exists()
 
 
+def test_a_revert_is_a_commit_that_brings_the_former_content_back(team: ModelTeam) -> None:
+    """History grows by one, and nobody's push is undone by force."""
+    before = (team.folder / FILE).read_text()
+    team.edit("2")
+    released = team.commit("Fraud model 2")
+
+    name = team.revert()
+
+    assert (team.folder / FILE).read_text() == before
+    assert read_commit(team.origin).startswith(name)
+    command = ["git", "--git-dir", str(team.origin), "log", "-2", "--format=%h %s", "main"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [
+        f'{name} Revert "Fraud model 2"',
+        f"{released} Fraud model 2",
+    ]
+
+
 def test_the_users_own_git_settings_do_not_matter(
     team: ModelTeam, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
