@@ -40,7 +40,7 @@ def test_it_may_read_profiles_and_nothing_else() -> None:
         {
             "apiGroups": ["headgate.dev"],
             "resources": ["modelrevisions"],
-            "verbs": ["get", "list", "watch"],
+            "verbs": ["get"],
         },
         {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"]},
     ]

@@ -25,7 +25,6 @@ READ = {"get", "list", "watch"}
 ALLOWED = {
     ("headgate.dev", "modeldeployments"): READ,
     ("headgate.dev", "modeldeployments/status"): {"patch"},
-    ("headgate.dev", "modeldeployments/finalizers"): {"update"},
     ("headgate.dev", "modelrevisions"): READ | {"create", "delete"},
     ("headgate.dev", "modelrevisions/status"): {"patch"},
     ("headgate.dev", "modelrollouts"): {"get", "list", "create", "delete"},
@@ -35,12 +34,15 @@ ALLOWED = {
     ("serving.kserve.io", "clusterservingruntimes"): {"get"},
     ("gateway.networking.k8s.io", "httproutes"): READ | {"create", "patch"},
     ("gateway.networking.k8s.io", "gateways"): {"get"},
-    ("apps", "deployments"): READ,
+    ("apps", "deployments"): {"list", "watch"},
     ("", "pods"): {"list"},
     ("", "configmaps"): {"get"},
     ("", "events"): {"create"},
 }
 """All that the operator may do. Who adds a line here explains it in manifests/base/rbac.yaml."""
+
+CLUSTER_RUNTIMES = "clusterservingruntimes"
+"""The one kind the operator reads that belongs to no namespace."""
 
 
 def documents(path: Path) -> list[dict[str, Any]]:
@@ -87,6 +89,44 @@ def test_a_stop_has_more_time_than_it_needs() -> None:
 
     assert deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > 10
     assert deployment["spec"]["strategy"] == {"type": "Recreate"}
+
+
+def overlay_rights(name: str) -> dict[str, dict[tuple[str, str], set[str]]]:
+    """What an overlay's own roles grant, by the namespace they are in."""
+    granted: dict[str, dict[tuple[str, str], set[str]]] = {}
+    for role in documents(ROOT / "manifests" / "overlays" / name / "rbac.yaml"):
+        for rule in role.get("rules", ()):
+            for group in rule["apiGroups"]:
+                for resource in rule["resources"]:
+                    mine = granted.setdefault(role["metadata"].get("namespace", ""), {})
+                    mine.setdefault((group, resource), set()).update(rule["verbs"])
+    return granted
+
+
+def test_some_namespaces_need_no_cluster_role() -> None:
+    """Roles with the base's rights, but for the one kind that no namespace has."""
+    namespaced = {key: verbs for key, verbs in ALLOWED.items() if key[1] != CLUSTER_RUNTIMES}
+
+    assert overlay_rights("namespaced") == {
+        "models": namespaced,
+        "gateways": {("gateway.networking.k8s.io", "gateways"): {"get"}},
+    }
+
+
+def test_two_replicas_may_write_one_lease() -> None:
+    """What decides who works is one Lease beside the operator; only making it has no name."""
+    [role] = [
+        role
+        for role in documents(ROOT / "manifests" / "overlays" / "two-replicas" / "rbac.yaml")
+        if role["kind"] == "Role"
+    ]
+    own = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"]}
+
+    assert role["metadata"]["namespace"] == "headgate-system"
+    assert role["rules"] == [
+        {**own, "verbs": ["create"]},
+        {**own, "resourceNames": ["headgate"], "verbs": ["get", "update"]},
+    ]
 
 
 @pytest.fixture(scope="module")
