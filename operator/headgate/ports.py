@@ -45,6 +45,10 @@ class Refused(Exception):
     server's own message."""
 
 
+class Forbidden(Refused):
+    """403: a right is missing."""
+
+
 class MetricsUnavailable(Unavailable):
     """Prometheus timed out, answered an error or something malformed. The text names the query."""
 
@@ -79,6 +83,7 @@ CONFIG_MAP = Kind("", "v1", "configmaps", "ConfigMap")
 SECRET = Kind("", "v1", "secrets", "Secret")
 POD = Kind("", "v1", "pods", "Pod")
 EVENT = Kind("", "v1", "events", "Event")
+LEASE = Kind("coordination.k8s.io", "v1", "leases", "Lease")
 KINDS = (
     MODEL_DEPLOYMENT,
     MODEL_REVISION,
@@ -93,6 +98,7 @@ KINDS = (
     SECRET,
     POD,
     EVENT,
+    LEASE,
 )
 """Every kind there is for us: a manifest of another one cannot be written."""
 
@@ -133,6 +139,20 @@ class Cluster(Protocol):
 
         Raises Conflict if another object has that name by now: it is left alone.
         """
+
+
+class Leases(Protocol):
+    """Where a Lease is kept; every verb raises as `Cluster`'s."""
+
+    async def get(self, kind: Kind, namespace: str | None, name: str) -> Manifest | None:
+        """Read it, live; None if there is none."""
+
+    async def create(self, manifest: Manifest) -> Manifest:
+        """Create it; raises Conflict if somebody else was first."""
+
+    async def replace(self, manifest: Manifest) -> Manifest:
+        """Put it in the place of the one with its resourceVersion; raises Conflict if that is
+        another one by now."""
 
 
 @dataclass(frozen=True, slots=True)

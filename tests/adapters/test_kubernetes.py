@@ -29,9 +29,11 @@ from headgate.ports import (
     CONFIG_MAP,
     DEPLOYMENT,
     INFERENCE_SERVICE,
+    LEASE,
     SERVING_RUNTIME,
     ClusterUnavailable,
     Conflict,
+    Forbidden,
     Refused,
 )
 
@@ -83,6 +85,13 @@ def config_map(name: str = "edges", **more: Any) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, **more}
 
 
+def lease(namespace: str, name: str) -> dict[str, Any]:
+    """Return a Lease's manifest."""
+    metadata = {"namespace": namespace, "name": name}
+    spec = {"holderIdentity": "one", "leaseDurationSeconds": 15}
+    return {"apiVersion": LEASE.api_version, "kind": "Lease", "metadata": metadata, "spec": spec}
+
+
 def always(code: int, body: Any, headers: Mapping[str, str] | None = None) -> Handler:
     """Answer every request alike."""
 
@@ -100,7 +109,7 @@ class TestErrors:
         ("code", "message", "wanted"),
         [
             pytest.param(400, "unknown field spec.x", Refused, id="an unknown field is refused"),
-            pytest.param(403, "forbidden: no", Refused, id="a missing right is refused"),
+            pytest.param(403, "forbidden: no", Forbidden, id="a missing right is forbidden"),
             pytest.param(404, "no such resource", Refused, id="a missing kind is refused"),
             pytest.param(409, "already exists", Conflict, id="an existing object is a conflict"),
             pytest.param(413, "too large", Refused, id="too large an object is refused"),
@@ -552,6 +561,18 @@ class TestRealServer:
         )
         applied = await cluster.apply(manifest)
         assert applied["data"] == {"a": "1"}
+
+    async def test_replace(self, cluster: KubernetesCluster, namespace: str) -> None:
+        """An object is put in the place of the one that was read; of another one it is not."""
+        created = await cluster.create(lease(namespace, "one"))
+        renewed = {**created, "spec": {**created["spec"], "holderIdentity": "two"}}
+        second = await cluster.replace(renewed)
+        with pytest.raises(Conflict, match="has been modified"):
+            await cluster.replace(renewed)
+        await cluster.delete(LEASE, namespace, "one", second["metadata"]["uid"])
+        with pytest.raises(Conflict, match="not found"):
+            await cluster.replace(second)
+        assert second["spec"]["holderIdentity"] == "two"
 
     async def test_status(self, cluster: KubernetesCluster, namespace: str) -> None:
         """A status is replaced: keys that are gone go; a stale one is a conflict and changes

@@ -61,6 +61,16 @@ def test_readiness_is_told_by_the_operator() -> None:
     assert health.not_ready_because == "stopping"
 
 
+async def test_a_standby_is_ready(served: Served) -> None:
+    """A rolling update would wait for ever for a new pod that waits for the old one."""
+    served.health.standing_by()
+    assert await served.get("/readyz") == (200, "standing by: another one works\n")
+    served.health.not_ready("reading all ModelDeployments")
+    assert (await served.get("/readyz"))[0] == 503
+    served.health.ready()
+    assert await served.get("/readyz") == (200, "ok\n")
+
+
 @pytest.mark.looptime
 async def test_an_idle_loop_has_no_lag() -> None:
     """The monitor's own sleep is not taken for lag."""

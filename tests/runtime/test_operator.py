@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
 import signal
 import socket
-import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
-from tests.runtime.cluster import ROOT, Line, install, kubeconfig_of
+from tests.runtime.cluster import Line, install, kubeconfig_of
+from tests.runtime.processes import PATIENCE_SECONDS, Process, eventually
 
 from headgate.adapters.clock import SystemClock
 from headgate.adapters.kubernetes import KubernetesCluster, find_login
@@ -40,7 +39,6 @@ pytestmark = pytest.mark.apiserver
 
 OURS = {"app.kubernetes.io/managed-by": "headgate", "headgate.dev/deployment": "fraud"}
 ACCOUNT = "headgate-system/headgate"
-PATIENCE_SECONDS = 20
 
 
 def deployment(namespace: str, name: str = "fraud") -> dict[str, Any]:
@@ -90,15 +88,6 @@ def revision(namespace: str, owner: dict[str, Any]) -> dict[str, Any]:
         "template": owner["spec"]["template"],
     }
     return manifest
-
-
-async def eventually(condition: Callable[[], bool], what: str) -> None:
-    """Wait for something that the operator does by itself."""
-    for _ in range(PATIENCE_SECONDS * 20):
-        if condition():
-            return
-        await asyncio.sleep(0.05)
-    raise AssertionError(f"not in {PATIENCE_SECONDS} s: {what}")
 
 
 class Running:
@@ -330,42 +319,6 @@ async def test_stopping_takes_less_than_ten_seconds(running: Running) -> None:
         await asyncio.wait_for(running.ended, 10)
 
     assert await running.answer("/livez") == 0
-
-
-class Process:
-    """`headgate operator` as a process of its own."""
-
-    def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
-        self.process = process
-        self.log = log
-
-    @classmethod
-    async def start(cls, log: Path, *words: str) -> Process:
-        """Start it with its log in a file."""
-        environ = {name: text for name, text in os.environ.items() if name != "KUBECONFIG"}
-        with log.open("wb") as stream:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *("-m", "headgate", "operator", "--http-host", "127.0.0.1", "--http-port", "0"),
-                *words,
-                stdout=stream,
-                stderr=stream,
-                env={**environ, "PYTHONPATH": str(ROOT / "operator")},
-            )
-        return cls(process, log)
-
-    def lines(self) -> list[dict[str, str]]:
-        """The log so far; every line must be JSON."""
-        return [json.loads(line) for line in self.log.read_text().splitlines()]
-
-    def said(self, pattern: str) -> re.Match[str] | None:
-        """The first log message that matches."""
-        found = (re.search(pattern, line["message"]) for line in self.lines())
-        return next((each for each in found if each), None)
-
-    async def ended(self) -> int:
-        """Wait for the end, at most ten seconds, and return the exit code."""
-        return await asyncio.wait_for(self.process.wait(), 10)
 
 
 @pytest.fixture

@@ -176,6 +176,24 @@ def test_a_switch_needs_no_value() -> None:
             "--prometheus-cert-file, --prometheus-key-file: wanted both or none, found one",
             id="a key without a certificate",
         ),
+        pytest.param(
+            ["--lease-duration", "10s"],
+            {},
+            "--lease-renew-deadline: wanted less than --lease-duration (10s), found 10s",
+            id="a lease that others may take before its holder gives up",
+        ),
+        pytest.param(
+            ["--lease-renew-deadline", "4s"],
+            {},
+            "--lease-retry: wanted less than half of --lease-renew-deadline (4s), found 2s",
+            id="a lease with one try to renew it",
+        ),
+        pytest.param(
+            ["--lease-namespace", "a,b"],
+            {},
+            "--lease-namespace: wanted the name of a namespace, found 'a,b'",
+            id="a lease in two namespaces",
+        ),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(

@@ -1,4 +1,4 @@
-"""The Kubernetes API, by the official asyncio client: the `Cluster` port.
+"""The Kubernetes API, by the official asyncio client: the `Cluster` and the `Leases` port.
 
 Owns paths, content types, timeouts, the login and the meaning of every status code. Must not know
 what an object is for. Nothing is retried here (the queue does that), except one request after
@@ -27,7 +27,15 @@ from kubernetes.aio import config as kube_config
 
 from headgate import __version__
 from headgate.adapters.text import one_line
-from headgate.ports import KINDS, ClusterUnavailable, Conflict, Kind, Manifest, Refused
+from headgate.ports import (
+    KINDS,
+    ClusterUnavailable,
+    Conflict,
+    Forbidden,
+    Kind,
+    Manifest,
+    Refused,
+)
 
 FIELD_MANAGER = "headgate"
 """Who owns what we write, in `managedFields`."""
@@ -91,7 +99,8 @@ class _Request:
     @property
     def method(self) -> str:
         """The HTTP method of the verb."""
-        return {"create": "POST", "patch": "PATCH", "delete": "DELETE"}.get(self.verb, "GET")
+        methods = {"create": "POST", "update": "PUT", "patch": "PATCH", "delete": "DELETE"}
+        return methods.get(self.verb, "GET")
 
     def __str__(self) -> str:
         where = "/".join(part for part in (self.namespace, self.name) if part)
@@ -233,6 +242,19 @@ class KubernetesCluster:
         request = _Request("create", kind, namespace, query=_WRITE, body=dict(manifest))
         answer = await self._send(request)
         return _object(_Request("create", kind, namespace, name), answer)
+
+    async def replace(self, manifest: Manifest) -> Manifest:
+        """Put an object in the place of the one with its resourceVersion.
+
+        Raises Conflict if that one changed since, or is gone.
+        """
+        kind, namespace, name = _identity(manifest)
+        body = dict(manifest)
+        request = _Request("update", kind, namespace, name, query=_WRITE, body=body)
+        answer = await self._send(request)
+        if answer.status == 404 and answer.names(name):
+            raise Conflict(f"{request}: {answer.message()}")
+        return _object(request, answer)
 
     async def apply(self, manifest: Manifest) -> Manifest:
         """Server-side apply as field manager `headgate`, by force: the whole of what we own."""
@@ -383,6 +405,8 @@ def _check(request: _Request, answer: _Answer) -> None:
     text = f"{request}: HTTP {answer.status}: {message}"
     if answer.status == 409:
         raise Conflict(text, answer.retry_after)
+    if answer.status == 403:
+        raise Forbidden(text)
     if answer.status in _REFUSED or _BAD_APPLY in message:
         raise Refused(text)
     raise ClusterUnavailable(text, answer.retry_after)

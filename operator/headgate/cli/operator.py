@@ -13,6 +13,7 @@ from headgate.ports import ClusterUnavailable
 from headgate.runtime import logs, settings
 from headgate.runtime.assembly import serve
 from headgate.runtime.kopf_glue import WatchFailed
+from headgate.runtime.lease import LeaseLost
 from headgate.runtime.preflight import NotInstalled
 from headgate.runtime.resync import WatchBlind
 
@@ -40,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
         for line in str(error).splitlines():
             log.critical("%s", line)
         return exits.FAILED
-    except (WatchFailed, WatchBlind) as error:
+    except (WatchFailed, WatchBlind, LeaseLost) as error:
         log.critical("%s", error, exc_info=error.__cause__)
         return exits.FAILED
     except OSError as error:

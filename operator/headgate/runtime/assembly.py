@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from datetime import datetime
-from secrets import SystemRandom
+from pathlib import Path
+from secrets import SystemRandom, token_hex
 
 from headgate.adapters.clock import SystemClock
 from headgate.adapters.kubernetes import KubernetesCluster, find_login
@@ -21,11 +23,14 @@ from headgate.adapters.prometheus_http import PrometheusSettings
 from headgate.ports import MetricsUnavailable
 from headgate.reconcile import reconcile
 from headgate.reconcile.world import Key, Options, Report, World
+from headgate.runtime.lease import Election, Fenced, Terms
 from headgate.runtime.operator import Parts, run
 from headgate.runtime.settings import SettingError, Settings, told
 from headgate.runtime.telemetry import CountedMetrics, Telemetry
 
 log = logging.getLogger("headgate.operator")
+
+_POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 async def serve(settings: Settings, stop: asyncio.Event | None = None) -> None:
@@ -35,11 +40,12 @@ async def serve(settings: Settings, stop: asyncio.Event | None = None) -> None:
     telemetry = Telemetry()
     login = find_login(str(settings.kubeconfig) if settings.kubeconfig else None)
     cluster = KubernetesCluster(login, on_call=telemetry.called)
+    election = _election(settings, cluster, telemetry)
     reached, pack = _metrics(settings)
     prometheus = Prometheus(reached, pack)
     budgets = PrometheusBudgets(reached, pack)
     world = World(
-        cluster=cluster,
+        cluster=Fenced(cluster, election) if election is not None else cluster,
         metrics=CountedMetrics(prometheus, telemetry),
         budgets=budgets,
         prober=HttpProber(proxy=settings.probe_proxy),
@@ -57,6 +63,7 @@ async def serve(settings: Settings, stop: asyncio.Event | None = None) -> None:
         reconcile=one_pass,
         clock=world.clock,
         jitter=SystemRandom().random,
+        election=election,
     )
     log.info("settings: %s", told(settings))
     try:
@@ -66,6 +73,32 @@ async def serve(settings: Settings, stop: asyncio.Event | None = None) -> None:
         await prometheus.close()
         await budgets.close()
         await cluster.close()
+
+
+def _election(
+    settings: Settings, cluster: KubernetesCluster, telemetry: Telemetry
+) -> Election | None:
+    """Say by which Lease one of several operators is chosen; None where there is only one."""
+    if not settings.leader_elect:
+        return None
+    namespace = settings.lease_namespace
+    if namespace is None:
+        try:
+            namespace = _POD_NAMESPACE.read_text().strip()
+        except OSError as error:
+            text = "--lease-namespace: wanted one outside of a pod, found none"
+            raise SettingError(text) from error
+    terms = Terms(
+        namespace,
+        settings.lease_name,
+        settings.lease_duration,
+        settings.lease_renew_deadline,
+        settings.lease_retry,
+    )
+    # A pod that is started again keeps its name: only with a random part it is another one.
+    identity = f"{socket.gethostname()}_{token_hex(8)}"
+    jitter = SystemRandom().random
+    return Election(cluster, terms, identity, SystemClock(), jitter, telemetry.leading)
 
 
 def _metrics(settings: Settings) -> tuple[PrometheusSettings, Pack]:

@@ -53,10 +53,19 @@ class Health:
     oldest_pass_seconds: Callable[[], float]
     stuck_after: timedelta
     not_ready_because: str | None = "starting"
+    note: str = "ok"
+    """What a ready process says of itself."""
 
     def ready(self) -> None:
         """The first lists are done."""
-        self.not_ready_because = None
+        self.not_ready_because, self.note = None, "ok"
+
+    def standing_by(self) -> None:
+        """Another one works, and this one would at once: for a Deployment it is ready.
+
+        If it were not, a rolling update would wait for ever for a new pod that waits for the old.
+        """
+        self.not_ready_because, self.note = None, "standing by: another one works"
 
     def not_ready(self, reason: str) -> None:
         """Say why nothing is reconciled at present."""

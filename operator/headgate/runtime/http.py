@@ -51,10 +51,10 @@ class Server:
         return _answer(self._health.not_alive_because())
 
     async def _readyz(self, request: web.Request) -> web.Response:
-        return _answer(self._health.not_ready_because)
+        return _answer(self._health.not_ready_because, self._health.note)
 
 
-def _answer(trouble: str | None) -> web.Response:
+def _answer(trouble: str | None, note: str = "ok") -> web.Response:
     if trouble is None:
-        return web.Response(text="ok\n")
+        return web.Response(text=f"{note}\n")
     return web.Response(status=503, text=f"{trouble}\n")

@@ -13,16 +13,17 @@ import signal
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from headgate import __version__
 from headgate.adapters.kubernetes import Login
-from headgate.ports import Clock, Cluster
+from headgate.ports import Clock, Cluster, Refused
 from headgate.reconcile.world import Key, Report
 from headgate.runtime import kopf_glue, preflight
 from headgate.runtime.health import Health, LoopLag
 from headgate.runtime.http import Server
+from headgate.runtime.lease import Election, LeaseLost
 from headgate.runtime.queue import Queue
 from headgate.runtime.resync import Resync
 from headgate.runtime.seen import Name, Seen
@@ -42,6 +43,7 @@ class Parts:
         login: How the watch logs in; `cluster` does the same by itself.
         reconcile: One pass over a key at a moment in UTC.
         jitter: Draws a number in [0, 1) evenly.
+        election: By which one of several operators is chosen to work; None where there is only one.
     """
 
     cluster: Cluster
@@ -49,6 +51,7 @@ class Parts:
     reconcile: Callable[[Key, datetime], Awaitable[Report]]
     clock: Clock
     jitter: Callable[[], float]
+    election: Election | None = None
 
 
 @dataclass(slots=True)
@@ -90,6 +93,7 @@ async def run(settings: Settings, parts: Parts, telemetry: Telemetry, stop: asyn
         NotInstalled: A kind is missing or may not be listed.
         ClusterUnavailable: The API server was away at the start for longer than our patience.
         WatchFailed, WatchBlind: The watch cannot be kept up or trusted.
+        LeaseLost: Another operator works by now, or may.
         OSError: The port is taken.
     """
     _listen(stop)
@@ -111,6 +115,7 @@ class _Process:
     ) -> None:
         self._settings = settings
         self._parts = parts
+        self._telemetry = telemetry
         self._stop = stop
         self._queue: Queue[Key] = Queue(parts.jitter, telemetry.waited)
         self._lag = LoopLag()
@@ -139,6 +144,11 @@ class _Process:
         checked = preflight.check(parts.cluster, settings.namespaces)
         if not await _unless_stopped(checked, self._stop):
             return
+        if parts.election is not None:
+            if not await _unless_stopped(self._win(parts.election), self._stop):
+                return
+            self.background.start("lease", parts.election.keep())
+        self._telemetry.leading(True)
         self._health.not_ready("reading all ModelDeployments")
         self.background.start("delayed keys", self._queue.run())
         self._workers.start(settings.workers)
@@ -153,11 +163,26 @@ class _Process:
         """Stop everything in the opposite order; doing it twice is fine."""
         self._stop.set()  # Kopf leaves a task behind that waits for it, and would wait 5 s for it
         self._health.not_ready("stopping")
-        cut = await self._workers.stop(self._settings.shutdown_grace)
+        lost = isinstance(self.background.failure, LeaseLost)
+        cut = await self._workers.stop(timedelta(0) if lost else self._settings.shutdown_grace)
         if cut:
             log.warning("%d passes did not end in time and were cancelled", cut)
         await self.background.close()
+        self._telemetry.leading(False)
+        # Only now that nothing of ours is written any more.
+        if self._parts.election is not None and not lost:
+            await self._parts.election.release()
         await self._server.close()
+
+    async def _win(self, election: Election) -> None:
+        """Stand by until the Lease is ours; whoever stands by is ready."""
+        try:
+            await election.acquire(lambda _holder: self._health.standing_by())
+        except Refused as error:
+            raise preflight.NotInstalled(
+                f"wanted to hold {election.terms}, found: {error}"
+                " - is manifests/overlays/two-replicas applied?"
+            ) from error
 
     def _wake(self, name: Name) -> None:
         self._queue.add(Key(*name))

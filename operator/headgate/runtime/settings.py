@@ -106,6 +106,12 @@ def _namespaces(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
+def _namespace(text: str) -> str:
+    if not _NAMESPACE.fullmatch(text):
+        raise ValueError(text)
+    return text
+
+
 def _hosts(text: str) -> tuple[str, ...]:
     hosts = tuple(name.strip() for name in re.split(r"[,\n]", text) if name.strip())
     if not hosts:
@@ -140,6 +146,7 @@ URL = Shape("an http or https address without credentials, query and fragment", 
 PATH = Shape("a path to a file", lambda text: Path(_text(text)))
 TEXT = Shape("printable text", _text)
 NAMESPACES = Shape("names of namespaces, commas between them", _namespaces, repeated=True)
+NAMESPACE = Shape("the name of a namespace", _namespace)
 DOMAIN = Shape("a DNS name", _domain)
 HOSTS = Shape("host names, each with a port if it is not 443", _hosts, repeated=True)
 MATCHERS = Shape("lines of `label=value`", _matchers, repeated=True)
@@ -296,6 +303,40 @@ class Settings:
     log_format: Annotated[
         str, Setting(_one_of(FORMATS), "One JSON object a line, or text for a person.")
     ] = "json"
+    leader_elect: Annotated[
+        bool,
+        Setting(
+            SWITCH,
+            "Work only while holding a Lease, for several operators of which one works and the "
+            "others stand by; needs the right to write it (manifests/overlays/two-replicas).",
+        ),
+    ] = False
+    lease_name: Annotated[str, Setting(DOMAIN, "Name of that Lease.")] = "headgate"
+    lease_namespace: Annotated[
+        str | None,
+        Setting(NAMESPACE, "Where that Lease is. Without it: the pod's namespace."),
+    ] = None
+    lease_duration: Annotated[
+        timedelta,
+        Setting(
+            _duration("2s", "10m"),
+            "How long a Lease that nobody renews keeps others from working.",
+        ),
+    ] = timedelta(seconds=15)
+    lease_renew_deadline: Annotated[
+        timedelta,
+        Setting(
+            _duration("1s", "10m"),
+            "Who could not renew the Lease for so long stops working; less than --lease-duration.",
+        ),
+    ] = timedelta(seconds=10)
+    lease_retry: Annotated[
+        timedelta,
+        Setting(
+            _duration("100ms", "1m"),
+            "From one renewal to the next; less than half of --lease-renew-deadline.",
+        ),
+    ] = timedelta(seconds=2)
     shutdown_grace: Annotated[
         timedelta,
         Setting(
@@ -432,6 +473,18 @@ def _check(settings: Settings) -> None:
     if (settings.prometheus_cert_file is None) != (settings.prometheus_key_file is None):
         raise SettingError(
             "--prometheus-cert-file, --prometheus-key-file: wanted both or none, found one"
+        )
+    if not settings.lease_renew_deadline < settings.lease_duration:
+        raise SettingError(
+            "--lease-renew-deadline: wanted less than --lease-duration"
+            f" ({show_duration(settings.lease_duration)}),"
+            f" found {show_duration(settings.lease_renew_deadline)}"
+        )
+    if not 2 * settings.lease_retry < settings.lease_renew_deadline:
+        raise SettingError(
+            "--lease-retry: wanted less than half of --lease-renew-deadline"
+            f" ({show_duration(settings.lease_renew_deadline)}),"
+            f" found {show_duration(settings.lease_retry)}"
         )
 
 

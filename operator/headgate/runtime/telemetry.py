@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -62,6 +62,11 @@ class Telemetry:
         self._missed = self._counter(
             "watch_missed_total", "Differences found by the resync that the watch missed.", ["how"]
         )
+        self._leader = Gauge(
+            "headgate_leader",
+            "1 while this process works: it holds the Lease, or needs none; 0: it stands by.",
+            registry=self.registry,
+        )
         self._last_event: float | None = None
 
     def _histogram(self, name: str, text: str, labels: Sequence[str]) -> Histogram:
@@ -75,6 +80,10 @@ class Telemetry:
     ) -> None:
         """Read these at every scrape from now on."""
         self.registry.register(_Readings(queue, lag_seconds, known, self._event_age_seconds))
+
+    def leading(self, leads: bool) -> None:
+        """This process works from now on, or does not any more."""
+        self._leader.set(leads)
 
     def waited(self, seconds: float) -> None:
         """A key waited this long for a worker."""
