@@ -60,13 +60,16 @@ def _is_ready_in_time(control_plane: ControlPlane, process: subprocess.Popen[byt
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[ApiServer]:
-    """Run an API server with its data in `folder`, and stop it at the end."""
+def running(folder: Path, *flags: str) -> Iterator[ApiServer]:
+    """Run an API server with its data in `folder`, and stop it at the end.
+
+    `flags` are further ones of `controlplane serve`.
+    """
     binary = build(CONTROL_PLANE, lambda line: print(line, file=sys.stderr)) / "controlplane"
     port = choose(["apiserver"], {}, seed=os.getpid() * 7)["apiserver"]
     control_plane = ControlPlane(binary, folder / "data", folder / "kubeconfig", port)
     log = folder / "controlplane.log"
-    process = spawn(control_plane.command("--controllers=false"), log)
+    process = spawn(control_plane.command("--controllers=false", *flags), log)
     try:
         if not _is_ready_in_time(control_plane, process):
             raise AssertionError(f"the API server did not start:\n{last_lines(log, 20)}")

@@ -12,13 +12,20 @@ from pathlib import Path
 
 import yaml
 
+from sandbox import audit
 from sandbox.builds import CONTROL_PLANE, GATEWAY_CRDS, KSERVE_MANAGER
+from sandbox.headgate import NAMESPACE
 from sandbox.part import Part
 from sandbox.paths import ROOT
 from sandbox.processes import wait_until
 from sandbox.world import World
 
 _CONTROLLERS_SECONDS = 30
+
+
+def audit_folder(world: World) -> Path:
+    """Return where the API server writes what Headgate asks of it."""
+    return world.control_plane.data / "audit"
 
 
 def crd_files(world: World) -> Sequence[Path]:
@@ -52,9 +59,10 @@ def _apply_crds(world: World) -> None:
 
 PART = Part(
     name="control-plane",
-    command=lambda world: world.control_plane.command(),
+    command=lambda world: world.control_plane.command(*audit.flags(audit_folder(world))),
     is_ready=lambda world: world.control_plane.is_ready(),
     address=lambda world: world.control_plane.url,
     recipes=(CONTROL_PLANE, GATEWAY_CRDS, KSERVE_MANAGER),
+    before=lambda world: audit.write_policy(audit_folder(world), NAMESPACE),
     after=_apply_crds,
 )
