@@ -9,6 +9,8 @@ same in another way, and refused here where it does not. It must not know any si
 from collections.abc import Mapping
 from typing import Any
 
+from headgate import __version__
+
 from .model_deployment import MODEL_DEPLOYMENT
 from .model_revision import MODEL_REVISION
 from .model_rollout import MODEL_ROLLOUT
@@ -16,6 +18,9 @@ from .schema import VALIDATIONS, rule
 from .shape import GROUP, VERSION, Column, Kind
 
 KINDS = (MODEL_DEPLOYMENT, MODEL_REVISION, MODEL_ROLLOUT)
+
+VERSION_ANNOTATION = "headgate.dev/version"
+"""Which Headgate a CRD is of, so that an older chart cannot put an older one in its place."""
 
 Schema = dict[str, Any]
 
@@ -57,7 +62,10 @@ def render(kind: Kind) -> dict[str, Any]:
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{kind.plural}.{GROUP}"},
+        "metadata": {
+            "name": f"{kind.plural}.{GROUP}",
+            "annotations": {VERSION_ANNOTATION: __version__},
+        },
         "spec": {
             "group": GROUP,
             "names": {
