@@ -68,6 +68,7 @@ FLUX_MODULES = (
     ),
 )
 """Whose CRDs are Flux's; the first two run, as `flux/go.mod` pins them."""
+HELM = Module("helm.sh/helm/v4", "v4.3.1", "h1:UndCoLe9UPmNoL7IvWzaUXveL7T5t/ijoorEmgJdI9g=")
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +205,12 @@ def _make_flux(folder: Path) -> None:
         _go_build("flux", SOURCES / "flux", module.path, target, f"-ldflags={_STRIPPED}")
 
 
+def _make_helm(folder: Path) -> None:
+    version = "helm.sh/helm/v4/internal/version.version"
+    flags = f"{_STRIPPED} -X {version}={HELM.version}"
+    _go_build("helm", download(HELM), "./cmd/helm", folder / "helm", f"-ldflags={flags}")
+
+
 def _copy(source: Path, target: Path) -> None:
     # Go's module cache is read-only, and a read-only folder could not be renamed or removed later.
     shutil.copytree(source, target, copy_function=shutil.copyfile)
@@ -252,6 +259,12 @@ PROMETHEUS_SERVER = Recipe(
     "Prometheus (about 2 min, once)",
     _module_inputs(PROMETHEUS, "remove_all_sd"),
     _make_prometheus,
+)
+HELM_PROGRAM = Recipe(
+    "helm",
+    "Helm (about 2 min, once)",
+    _module_inputs(HELM, "stamped"),
+    _make_helm,
 )
 MODEL_SERVER = Recipe(
     "model-server",
