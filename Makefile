@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test check sandbox-build sandbox sandbox-down sandbox-status demo scenarios e2e-flux bench-decisions bench crds clean
+.PHONY: help venv test check sandbox-build sandbox sandbox-down sandbox-status demo scenarios e2e-flux bench-decisions bench crds chart clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,8 +67,12 @@ bench-decisions: $(READY) ## Replay what is promised of decisions; ARGS=--quick 
 bench: $(READY) ## Print what decisions, drift and the collector cost on this machine
 	$(RUN) -m bench.cost $(ARGS)
 
-crds: $(READY) ## Write crds/ from the models in operator/headgate/api
+crds: $(READY) ## Write crds/, and the chart's copy, from the models in operator/headgate/api
 	$(RUN) -m headgate crds --directory crds
+	$(RUN) -m headgate crds --directory charts/headgate/files/crds
+
+chart: crds ## Write all of the chart that is made from the code: CRDs, schema, table of values
+	$(RUN) charts/schema.py
 
 clean: ## Remove what was made in this folder; the cache in ~/.cache/headgate stays
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -180,9 +181,21 @@ def test_the_pod_is_admitted_under_the_restricted_standard(installed: ApiServer)
 
 
 @pytest.mark.apiserver
-@pytest.mark.parametrize("folder", ["base", "overlays/track-secrets", "overlays/sandbox"])
+@pytest.mark.parametrize(
+    "folder",
+    [
+        "base",
+        *(
+            f"overlays/{path.parent.name}"
+            for path in sorted((ROOT / "manifests" / "overlays").glob("*/kustomization.yaml"))
+        ),
+    ],
+)
 def test_kustomize_builds_what_the_server_takes(installed: ApiServer, folder: str) -> None:
     """Each way to install is accepted whole, the CRDs included."""
+    for namespace in ("models", "gateways", "argocd", "flux-system"):
+        with contextlib.suppress(KubectlError):
+            installed.kubectl("create", "namespace", namespace)
     said = installed.control_plane.apply("--dry-run=server", "-k", str(ROOT / "manifests" / folder))
 
     assert "customresourcedefinition.apiextensions.k8s.io/modeldeployments.headgate.dev" in said
