@@ -29,7 +29,7 @@
 # What KServe and the platform write: whether a revision is ready, and what it is made of.
 - apiGroups: [apps]
   resources: [deployments]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [""]
   resources: [pods]
   verbs: [list]
@@ -53,7 +53,7 @@
 {{- define "headgate.collectorRules" -}}
 - apiGroups: [headgate.dev]
   resources: [modelrevisions]
-  verbs: [get, list, watch]
+  verbs: [get]
 - apiGroups: [""]
   resources: [configmaps]
   verbs: [get]
