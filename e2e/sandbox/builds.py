@@ -68,6 +68,11 @@ FLUX_MODULES = (
     ),
 )
 """Whose CRDs are Flux's; the first two run, as `flux/go.mod` pins them."""
+PROMETHEUS_OPERATOR = Module(
+    "github.com/prometheus-operator/prometheus-operator",
+    "v0.85.0",
+    "h1:M5xLCLEoaW2IJfnuCwFzzpL+jSVQu3KGT84Pye+fW8s=",
+)
 HELM = Module("helm.sh/helm/v4", "v4.3.1", "h1:UndCoLe9UPmNoL7IvWzaUXveL7T5t/ijoorEmgJdI9g=")
 
 
@@ -205,6 +210,10 @@ def _make_flux(folder: Path) -> None:
         _go_build("flux", SOURCES / "flux", module.path, target, f"-ldflags={_STRIPPED}")
 
 
+def _make_prometheus_operator(folder: Path) -> None:
+    _copy(download(PROMETHEUS_OPERATOR) / "example" / "prometheus-operator-crd", folder / "crd")
+
+
 def _make_helm(folder: Path) -> None:
     version = "helm.sh/helm/v4/internal/version.version"
     flags = f"{_STRIPPED} -X {version}={HELM.version}"
@@ -259,6 +268,12 @@ PROMETHEUS_SERVER = Recipe(
     "Prometheus (about 2 min, once)",
     _module_inputs(PROMETHEUS, "remove_all_sd"),
     _make_prometheus,
+)
+PROMETHEUS_OPERATOR_CRDS = Recipe(
+    "prometheus-operator",
+    "the Prometheus operator's CRDs",
+    _module_inputs(PROMETHEUS_OPERATOR),
+    _make_prometheus_operator,
 )
 HELM_PROGRAM = Recipe(
     "helm",
