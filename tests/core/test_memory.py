@@ -22,6 +22,7 @@ REJECTIONS = st.builds(
     reason=st.just("ErrorsHigher"),
     rollout=st.integers(1, 9999),
     at=MOMENTS,
+    by=st.sampled_from(["", "headgate-cli"]),
 )
 STABLE, CANARY = Revision("fraud-1", "1" * 8, "1"), Revision("fraud-2", "2" * 8, "2")
 
@@ -47,6 +48,8 @@ def states(draw: st.DrawFn) -> State:
         rejected=tuple(draw(st.lists(REJECTIONS, max_size=3))),
         number=draw(st.integers(0, 20000)),
         retry=draw(st.sampled_from(["", "again"])),
+        retry_followed=draw(st.sampled_from(["", f"{'1' * 8}@2026-01-05T12:00:00.000000Z"])),
+        promote_spent=draw(st.sampled_from(["", "1" * 8])),
     )
 
 

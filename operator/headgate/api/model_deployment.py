@@ -305,6 +305,20 @@ class Rejection(Report):
     """Name of the ModelRollout that has the record."""
     at: Moment
     """When it was rejected."""
+    by: Annotated[Line, Field(max_length=128)] | None = None
+    """Field manager that aborted it by command; absent where the evidence decided."""
+
+
+class CommandsStatus(Report):
+    """What was acted on of the commands that people write as annotations, so that it is once."""
+
+    retry: Annotated[str, Field(max_length=64, pattern=r"^[0-9a-f]{8}@[0-9T:.Z-]+$")] | None = None
+    """Revision and moment of the last headgate.dev/retry that was acted on."""
+    promote: RevisionHash | None = None
+    """
+    Revision whose headgate.dev/promote still stands and has had its rollout; absent if it asks for
+    something, or is not there.
+    """
 
 
 class WeightStatus(Report):
@@ -374,6 +388,8 @@ class ModelDeploymentStatus(Report):
     """The revision under test; absent when none is."""
     retry: Token | None = None
     """Value of spec.rollout.retry that was last acted on."""
+    commands: CommandsStatus | None = None
+    """What was acted on of people's commands; absent if nothing was."""
     rollout: DnsName | None = None
     """Name of the ModelRollout in charge."""
     rollout_number: Annotated[int, Field(ge=0)] | None = None

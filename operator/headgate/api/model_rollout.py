@@ -116,6 +116,31 @@ class Outcome(StrEnum):
     ABORTED = "Aborted"
 
 
+class Verb(StrEnum):
+    """What a person can ask for by an annotation."""
+
+    PAUSE = "Pause"
+    ABORT = "Abort"
+    PROMOTE = "Promote"
+    RETRY = "Retry"
+
+
+class CommandRecord(Report):
+    """
+    A person's command that was followed, and who gave it, as far as the ModelDeployment told. These
+    are claims of whoever wrote it, and no proof.
+    """
+
+    verb: Verb
+    """Pause, Abort, Promote or Retry."""
+    manager: Annotated[Line, Field(max_length=128)]
+    """Field manager that wrote the annotation, such as headgate-cli; or unknown."""
+    set_at: Moment | None = None
+    """When it was written; absent if that is not known."""
+    reason: Annotated[Line, Field(max_length=256)] | None = None
+    """What was given as the reason; absent if nothing was."""
+
+
 class StepRecord(Report):
     """One change of the canary's weight."""
 
@@ -127,6 +152,8 @@ class StepRecord(Report):
     """Why, in one word."""
     message: Sentence
     """Why, in one plain sentence."""
+    command: CommandRecord | None = None
+    """The person's command that it followed; absent where nobody asked for it."""
 
 
 class Evidence(Report):

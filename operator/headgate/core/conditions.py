@@ -52,6 +52,7 @@ class Seen:
     `objection` is None for a spec that is acted upon; `desired` None if nothing can be wanted yet;
     `route_problem` is what the gateway says against the route ("" for nothing). `budget` and
     `inputs` say what is found against error budget and inputs; None where that is not watched.
+    `commands` is what becomes of people's commands; None where there are none.
     """
 
     generation: int
@@ -67,6 +68,7 @@ class Seen:
     restraint: Restraint | None = None
     budget: Finding | None = None
     inputs: Finding | None = None
+    commands: Finding | None = None
 
 
 _NOT_FLOWING: Mapping[Evidenced, str] = {
@@ -89,6 +91,7 @@ def render_conditions(seen: Seen, previous: Sequence[Mapping[str, Any]]) -> list
         _evidence_flowing(seen),
         _found("BudgetAvailable", seen.budget),
         _found("InputsMatchReference", seen.inputs),
+        _found("CommandAccepted", seen.commands),
     )
     before = {c["type"]: c for c in previous}
     return [_stamped(c, before.get(c["type"]), seen) for c in found if c is not None]

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from headgate.core.analysis import Analysis, Breach
+from headgate.core.commands import NO_COMMANDS, Command, Commands
 
 MAX_REJECTED = 20
 """How many rejected revisions are remembered (DESIGN: bounded)."""
@@ -23,6 +24,10 @@ rescheduled pod another, and who crashes again and again is not healthy."""
 STABLE_DOWN_GRACE = timedelta(seconds=60)
 """How long the stable revision must have had no endpoint before a ready candidate replaces it
 unproven: long enough for a pod to restart, short against an outage nobody else will end."""
+
+RETRY_AHEAD = timedelta(minutes=5)
+"""How far a retry's moment may lie ahead of our clock: clocks differ, and a moment that is to come
+would lift what is not rejected yet. The tolerance of Kerberos (RFC 4120, 5.2.4)."""
 
 
 class Phase(StrEnum):
@@ -63,6 +68,8 @@ class Reason(StrEnum):
     SERVING = "Serving"
     JUDGED_ANEW = "JudgedAnew"
     RETURNING = "ObjectiveBrokenAfterBake"
+    ABORTED_BY_PERSON = "AbortedByPerson"
+    PROMOTED_BY_PERSON = "PromotedByPerson"
 
 
 class OnInconclusive(StrEnum):
@@ -129,6 +136,8 @@ class Rejection:
     at: datetime
     message: str = ""
     """The sentence of a rejection that is only on record yet; not stored in status."""
+    by: str = ""
+    """The field manager of the person that asked for it; "" if the evidence did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +186,9 @@ class State:
         stable_down_since: Since when the stable revision has had no endpoint; None if it has.
         number: Number of the latest rollout, from 1; 0 before the first.
         retry: The value of `spec.rollout.retry` last acted on.
+        retry_followed: The token of the retry command last acted on.
+        promote_spent: Hash whose promote command still stands and has had its rollout: it says
+            nothing of another attempt.
     """
 
     phase: Phase
@@ -197,6 +209,8 @@ class State:
     rejected: tuple[Rejection, ...] = ()
     number: int = 0
     retry: str = ""
+    retry_followed: str = ""
+    promote_spent: str = ""
 
     def rejection_of(self, hash: str) -> Rejection | None:
         """Return the rejection of this hash, or None if it was not rejected."""
@@ -260,6 +274,24 @@ class Situation:
     """Percent that the error budget allows a canary to begin with."""
     burning: Breach | None = None
     """An objective that asks for it burns its budget fast, and stable is all that serves."""
+    unproven: Restraint | None = None
+    """Why nobody may be given all requests without proof; None if nothing is known against it."""
+    commands: Commands = NO_COMMANDS
+    """What people ask for, stale or not."""
+    lifted: Command | None = None
+    """The retry that has just lifted a rejection."""
+
+    @property
+    def pause(self) -> Command | None:
+        """The pause that is for the revision that is tried, or else wanted."""
+        found, meant = self.commands.pause, self.state.canary or self.desired.revision
+        return found if found is not None and found.hash == meant.hash else None
+
+    @property
+    def hold(self) -> str:
+        """Why the rollout must not go on, by the spec or by a person; "" if it may."""
+        pause = self.pause
+        return self.desired.hold or (f"paused, as {pause.asked}" if pause else "")
 
     def health_of(self, revision: Revision | None) -> Health:
         """Return what was seen of this revision; nothing seen is not ready."""

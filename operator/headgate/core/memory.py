@@ -59,6 +59,7 @@ def read_memory(status: Mapping[str, Any], retry: str, now: datetime) -> Memory:
         return Memory(State(Phase.PENDING, now, retry=retry), None)
     canary = status.get("canary") or {}
     stable = status.get("stable") or {}
+    commands = status.get("commands") or {}
     state = State(
         phase=Phase(status["phase"]),
         phase_since=_optional_moment(status.get("phaseSince")) or now,
@@ -78,6 +79,8 @@ def read_memory(status: Mapping[str, Any], retry: str, now: datetime) -> Memory:
         rejected=tuple(_rejection(r) for r in status.get("rejected", ())),
         number=int(status.get("rolloutNumber", 0)),
         retry=status.get("retry", ""),
+        retry_followed=commands.get("retry", ""),
+        promote_spent=commands.get("promote", ""),
     )
     return Memory(state, _route(status.get("route")))
 
@@ -98,6 +101,7 @@ def render_memory(memory: Memory, deployment: str) -> dict[str, Any]:
         "rollout": rollout_name(deployment, state.number) if state.number else None,
         "rolloutNumber": state.number,
         "retry": state.retry,
+        "commands": _rendered_commands(state),
         "route": _rendered_route(route) if route else None,
     }
     return {key: value for key, value in rendered.items() if value is not None}
@@ -134,6 +138,7 @@ def _rejection(entry: Mapping[str, Any]) -> Rejection:
         reason=entry["reason"],
         rollout=int(entry["rollout"].rpartition("-")[2]),
         at=_moment(entry["at"]),
+        by=entry.get("by", ""),
     )
 
 
@@ -195,13 +200,19 @@ def _rendered_canary(state: State, weights: Mapping[str, int]) -> dict[str, Any]
 
 
 def _rendered_rejection(rejection: Rejection, deployment: str) -> dict[str, Any]:
-    return {
+    entry = {
         "hash": rejection.hash,
         "version": rejection.version,
         "reason": rejection.reason,
         "rollout": rollout_name(deployment, rejection.rollout),
         "at": render_moment(rejection.at),
     }
+    return {**entry, "by": rejection.by} if rejection.by else entry
+
+
+def _rendered_commands(state: State) -> dict[str, Any] | None:
+    followed = {"retry": state.retry_followed, "promote": state.promote_spent}
+    return {verb: value for verb, value in followed.items() if value} or None
 
 
 def _rendered_route(route: RouteMemory) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from headgate.core.analysis import (
     SignalReport,
     Verdict,
 )
+from headgate.core.commands import Command
 from headgate.core.evidence import Evidence
 from headgate.core.lifecycle import Outcome, Reason, State
 from headgate.core.memory import render_moment
@@ -112,7 +113,8 @@ def close_record(
     rejection = state.rejection_of(tried)
     outcome, reason = Outcome.SUPERSEDED, Reason.SUPERSEDED.value
     if rejection is not None and rejection.rollout == spec["number"]:
-        outcome, reason = Outcome.ROLLED_BACK, rejection.reason
+        outcome = Outcome.ABORTED if rejection.by else Outcome.ROLLED_BACK
+        reason = rejection.reason
     elif state.stable is not None and state.stable.hash == tried and state.proven:
         outcome, reason = Outcome.PROMOTED, Reason.PROMOTED.value
     record["outcome"], record["reason"] = outcome.value, reason
@@ -141,12 +143,22 @@ def _weight_of(tried: str, decision: Decision) -> int:
 
 
 def _step(decision: Decision, weight: int, now: datetime) -> dict[str, Any]:
-    return {
+    step = {
         "weight": weight,
         "at": render_moment(now),
         "reason": decision.state.reason.value,
         "message": plain(decision.state.message),
     }
+    command = decision.command
+    return {**step, "command": render_command(command)} if command is not None else step
+
+
+def render_command(command: Command) -> dict[str, Any]:
+    """Render who asked for what; what is not known is left out."""
+    rendered = {"verb": command.verb.value, "manager": command.manager}
+    if command.set_at is not None:
+        rendered["setAt"] = render_moment(command.set_at)
+    return {**rendered, "reason": command.reason} if command.reason else rendered
 
 
 def _inputs(judged: Judged) -> dict[str, Any]:

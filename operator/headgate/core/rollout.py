@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from headgate.core import rules
+from headgate.core.commands import Command, Verb
 from headgate.core.lifecycle import (
     Outcome,
     Phase,
@@ -32,6 +33,7 @@ class Decision:
         backends: The absolute weights, stable first; empty before anything serves.
         running: Hashes whose workloads must run; all others may be stopped once unrouted.
         transition: What happened, or None if nothing did.
+        command: The person's command that made it happen; None if nobody asked for it.
         finished: Outcome of the rollout this decision ends, or None.
         again_in: When to look again; None leaves it to the resync.
     """
@@ -42,13 +44,21 @@ class Decision:
     transition: Rule | None
     finished: Outcome | None
     again_in: timedelta | None
+    command: Command | None = None
+
+    @property
+    def must_stand(self) -> bool:
+        """Whether a try went back: the look that decided it cannot be had again afterwards."""
+        aborted = self.command is not None and self.command.verb is Verb.ABORT
+        return self.finished is Outcome.ROLLED_BACK or aborted
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One row of the table: in these phases, when this holds, go there, for this reason.
 
-    The first row that holds wins. `to` lists every phase the row can lead to.
+    The first row that holds wins. `to` lists every phase the row can lead to. `by` is the command
+    that a person may have made it hold with.
     """
 
     event: str
@@ -57,6 +67,7 @@ class Rule:
     holds: Callable[[Situation], bool] = field(repr=False)
     then: Callable[[Situation], State] = field(repr=False)
     finishes: Outcome | None = None
+    by: Verb | None = None
 
 
 _TESTED = frozenset({Phase.PROGRESSING, Phase.PAUSED, Phase.BAKING})
@@ -75,6 +86,14 @@ RULES: tuple[Rule, ...] = (
         finishes=Outcome.ROLLED_BACK,
     ),
     Rule(
+        "aborted on record",
+        _TRIED,
+        (Phase.ROLLED_BACK,),
+        rules.concluded_by_person,
+        rules.abort_as_recorded,
+        finishes=Outcome.ABORTED,
+    ),
+    Rule(
         "breach",
         _TESTED,
         (Phase.ROLLED_BACK,),
@@ -88,6 +107,15 @@ RULES: tuple[Rule, ...] = (
         (Phase.DEGRADED,),
         rules.breached_first,
         rules.degrade_breached,
+    ),
+    Rule(
+        "a person aborts",
+        _TRIED,
+        (Phase.ROLLED_BACK,),
+        rules.asked_to_abort,
+        rules.abort_as_asked,
+        finishes=Outcome.ABORTED,
+        by=Verb.ABORT,
     ),
     Rule(
         "another hash wanted, only the canary serves",
@@ -112,6 +140,14 @@ RULES: tuple[Rule, ...] = (
         rules.superseded,
         rules.supersede,
         finishes=Outcome.SUPERSEDED,
+    ),
+    Rule(
+        "a person promotes",
+        frozenset({Phase.PREPARING, Phase.PROGRESSING, Phase.PAUSED}),
+        (Phase.BAKING,),
+        rules.asked_to_promote,
+        rules.promote_as_asked,
+        by=Verb.PROMOTE,
     ),
     Rule(
         "no verdict before the deadline",
@@ -173,7 +209,14 @@ RULES: tuple[Rule, ...] = (
         rules.ready_beside_stable,
         rules.progress,
     ),
-    Rule("paused", frozenset({Phase.PROGRESSING}), (Phase.PAUSED,), rules.paused, rules.pause),
+    Rule(
+        "paused",
+        frozenset({Phase.PROGRESSING}),
+        (Phase.PAUSED,),
+        rules.paused,
+        rules.pause,
+        by=Verb.PAUSE,
+    ),
     Rule("resumed", frozenset({Phase.PAUSED}), (Phase.PROGRESSING,), rules.resumed, rules.resume),
     Rule(
         "step earned and held",
@@ -203,6 +246,7 @@ RULES: tuple[Rule, ...] = (
         (Phase.BAKING,),
         rules.judged_anew,
         rules.judge_anew,
+        by=Verb.RETRY,
     ),
     Rule(
         "objective broken after the bake",
@@ -211,7 +255,14 @@ RULES: tuple[Rule, ...] = (
         rules.broken_after_bake,
         rules.go_back,
     ),
-    Rule("a new hash is wanted", _RESTING, (Phase.PREPARING,), rules.startable, rules.start),
+    Rule(
+        "a new hash is wanted",
+        _RESTING,
+        (Phase.PREPARING,),
+        rules.startable,
+        rules.start,
+        by=Verb.RETRY,
+    ),
     Rule(
         "a rejected hash is wanted",
         _RESTING - {Phase.ROLLED_BACK},
@@ -238,34 +289,73 @@ def decide(situation: Situation) -> Decision:
     At most one row of RULES is taken a pass. A pass in which nothing holds changes only what was
     observed (scheduling, an absent stable revision), so deciding twice equals deciding once.
     """
+    lifted = rules.retry_for_rejection(situation)
     retried = situation.desired.retry != situation.state.retry
-    seen = replace(situation, state=_observed(situation), retried=retried)
+    judged_anew = lifted is not None and situation.state.rejection_of(lifted.hash) is None
+    state = _observed(situation, lifted)
+    seen = replace(situation, state=state, retried=retried or judged_anew, lifted=lifted)
     rule = next((r for r in RULES if seen.state.phase in r.phases and r.holds(seen)), None)
     state = rule.then(seen) if rule else seen.state
     if rule and state.phase not in rule.to:
         raise AssertionError(f"{rule.event}: led to {state.phase}, not to one of {rule.to}")
+    finished = rule.finishes if rule else None
+    state = replace(state, promote_spent=_spent(seen, state, finished is not None))
     after = replace(seen, state=state)
     return Decision(
         state=state,
         backends=backends(after),
         running=_running(state),
         transition=rule,
-        finished=rule.finishes if rule else None,
+        finished=finished,
         again_in=timedelta(0) if rule else _again_in(after),
+        command=_command(seen, rule.by if rule else None),
     )
 
 
-def _observed(s: Situation) -> State:
+def _observed(s: Situation, lifted: Command | None) -> State:
     state = s.state
     if s.desired.retry != state.retry:
         kept = tuple(r for r in state.rejected if r.hash != s.desired.revision.hash)
         state = replace(state, rejected=kept, retry=s.desired.retry)
+    if lifted is not None:
+        kept = tuple(r for r in state.rejected if r.hash != lifted.hash)
+        state = replace(state, rejected=kept, retry_followed=lifted.token)
     if state.canary is not None and state.scheduled_at is None:
         state = replace(state, scheduled_at=s.health_of(state.canary).scheduled_at)
     down = state.stable is not None and not s.stable_serves
     if down != (state.stable_down_since is not None):
         state = replace(state, stable_down_since=s.now if down else None)
     return state
+
+
+def _command(s: Situation, verb: Verb | None) -> Command | None:
+    """Return the command that made the row of this kind hold; None if nobody's did."""
+    match verb:
+        case Verb.ABORT:
+            return s.commands.abort
+        case Verb.PROMOTE:
+            return s.commands.promote
+        case Verb.PAUSE:
+            return None if s.desired.hold else s.pause
+        case Verb.RETRY:
+            return s.lifted if s.lifted and s.lifted.hash == s.desired.revision.hash else None
+    return None
+
+
+def _spent(s: Situation, state: State, finished: bool) -> str:
+    """Return the hash whose promote that stands is of no use any more, "" for none.
+
+    It asks for one attempt to be taken to the end. What is tried anew is asked for anew.
+    """
+    promote, tried, stable = s.commands.promote, s.state.canary, state.stable
+    if promote is None:
+        return ""
+    ended = finished and tried is not None and tried.hash == promote.hash
+    is_tried = state.canary is not None and state.canary.hash == promote.hash
+    settled = stable is not None and stable.hash == promote.hash
+    over = settled or state.rejection_of(promote.hash) is not None
+    before = s.state.promote_spent if s.state.promote_spent == promote.hash else ""
+    return promote.hash if ended or (over and not is_tried) else before
 
 
 def backends(s: Situation) -> tuple[tuple[Revision, int], ...]:

@@ -7,12 +7,15 @@ asked or in which order: that is the table's.
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 
 from headgate.core.analysis import Breach, Inconclusive, Pass
 from headgate.core.analysis import Reason as Evidenced
+from headgate.core.commands import Command
 from headgate.core.lifecycle import (
     MAX_LOSSES,
     MAX_REJECTED,
+    RETRY_AHEAD,
     OnInconclusive,
     Phase,
     Reason,
@@ -41,7 +44,69 @@ def breached_first(s: Situation) -> bool:
 
 
 def concluded(s: Situation) -> bool:
-    return s.state.canary is not None and s.concluded is not None
+    return s.state.canary is not None and s.concluded is not None and not s.concluded.by
+
+
+def concluded_by_person(s: Situation) -> bool:
+    return s.state.canary is not None and s.concluded is not None and bool(s.concluded.by)
+
+
+def _is_for_canary(s: Situation, command: Command | None) -> bool:
+    return (
+        command is not None and s.state.canary is not None and command.hash == s.state.canary.hash
+    )
+
+
+def asked_to_abort(s: Situation) -> bool:
+    # As with a breach: nobody is sent to a revision without endpoints, and a proven one that comes
+    # back is not rejected for the sake of the one that broke an objective.
+    possible = s.state.stable is not None and not s.state.returning and not serves_alone(s)
+    return possible and _is_for_canary(s, s.commands.abort)
+
+
+def asked_to_promote(s: Situation) -> bool:
+    # Proof is what a person may go without. Readiness, a route in force, a pause and a freeze are
+    # not theirs to skip here: spec.rollout has the say over these.
+    wanted = _is_for_canary(s, s.commands.promote) and not is_promote_spent(s)
+    allowed = not s.hold and s.unproven is None and s.verified and not _is_breach(s)
+    return wanted and allowed and s.state.stable is not None and s.health_of(s.state.canary).ready
+
+
+def is_promote_spent(s: Situation) -> bool:
+    """Whether the promote that stands was for an earlier attempt: nobody asked for this one."""
+    promote = s.commands.promote
+    return promote is not None and promote.hash == s.state.promote_spent
+
+
+def retry_for_rejection(s: Situation) -> Command | None:
+    """Return the retry that lifts something now, once; None if none does.
+
+    Clocks differ and jump, so the moment alone would lift again and again: what was acted on is
+    remembered. While an abort of the same revision stands, nothing is lifted.
+    """
+    retry, at = s.commands.retry, retriable_since(s)
+    if retry is None or retry.before is None or at is None or retry.token == s.state.retry_followed:
+        return None
+    due = at < retry.before <= max(s.now, at) + RETRY_AHEAD
+    return retry if due and not is_abort_standing(s, retry.hash) else None
+
+
+def is_abort_standing(s: Situation, hash: str) -> bool:
+    return s.commands.abort is not None and s.commands.abort.hash == hash
+
+
+def retriable_since(s: Situation) -> datetime | None:
+    """Return since when what the retry is about has been rejected, or degraded without a way back;
+    None if it is neither."""
+    retry, state = s.commands.retry, s.state
+    if retry is None:
+        return None
+    rejection = state.rejection_of(retry.hash)
+    if rejection is not None:
+        return rejection.at
+    degraded = state.phase is Phase.DEGRADED and state.canary is None and state.stable is not None
+    is_it = degraded and state.stable is not None and state.stable.hash == retry.hash
+    return state.phase_since if is_it else None
 
 
 def _is_left(s: Situation) -> bool:
@@ -51,24 +116,24 @@ def _is_left(s: Situation) -> bool:
     return canary is not None and wanted != canary.hash
 
 
-def _serves_alone(s: Situation) -> bool:
+def serves_alone(s: Situation) -> bool:
     """The canary is all that serves: leaving it now would send users to nobody."""
     routed = s.state.phase in (Phase.PROGRESSING, Phase.PAUSED, Phase.BAKING)
     return routed and s.health_of(s.state.canary).serving and not s.stable_serves
 
 
 def left_while_it_serves_alone(s: Situation) -> bool:
-    return _is_left(s) and _serves_alone(s) and s.stable_is_lost
+    return _is_left(s) and serves_alone(s) and s.stable_is_lost
 
 
 def reverted(s: Situation) -> bool:
     stable = s.state.stable
     wanted = stable is not None and s.desired.revision.hash == stable.hash
-    return wanted and _is_left(s) and not _serves_alone(s)
+    return wanted and _is_left(s) and not serves_alone(s)
 
 
 def superseded(s: Situation) -> bool:
-    return _is_left(s) and not _serves_alone(s)
+    return _is_left(s) and not serves_alone(s)
 
 
 def _candidate_overdue(s: Situation) -> bool:
@@ -100,7 +165,7 @@ def lost_too_often(s: Situation) -> bool:
 
 
 def _candidate_ready(s: Situation) -> bool:
-    return s.state.canary is not None and not s.desired.hold and s.health_of(s.state.canary).ready
+    return s.state.canary is not None and not s.hold and s.health_of(s.state.canary).ready
 
 
 def ready_first(s: Situation) -> bool:
@@ -179,15 +244,15 @@ def bake_over(s: Situation) -> bool:
     # Evidence or nothing: a bake that nobody measured proves nothing, however long it was.
     passed = s.analysis is not None and isinstance(s.analysis.verdict, Pass)
     over = s.now - s.state.phase_since >= s.plan.bake
-    return s.verified and passed and over and not s.desired.hold
+    return s.verified and passed and over and not s.hold
 
 
 def paused(s: Situation) -> bool:
-    return bool(s.desired.hold)
+    return bool(s.hold)
 
 
 def resumed(s: Situation) -> bool:
-    return not s.desired.hold
+    return not s.hold
 
 
 def _wants_another(s: Situation) -> bool:
@@ -199,7 +264,7 @@ def startable(s: Situation) -> bool:
     restrained = s.restraint is not None and s.restraint.starts
     return (
         _wants_another(s)
-        and not s.desired.hold
+        and not s.hold
         and not restrained
         and s.state.rejection_of(s.desired.revision.hash) is None
     )
@@ -256,18 +321,20 @@ def _verdict_text(s: Situation) -> str:
     return s.analysis.verdict.message if s.analysis else ""
 
 
-def _reject(s: Situation, reason: str, message: str) -> State:
+def _reject(s: Situation, reason: str, message: str, by: str = "") -> State:
     canary = s.state.canary
     if canary is None:
         raise ValueError("nothing to reject: there is no canary")
     state = _without_canary(_enter(s, Phase.ROLLED_BACK, Reason.BREACHED, message))
-    return replace(state, rejected=_with_rejection(s, canary, reason))
+    return replace(state, rejected=_with_rejection(s, canary, reason, by))
 
 
-def _with_rejection(s: Situation, revision: Revision, reason: str) -> tuple[Rejection, ...]:
+def _with_rejection(
+    s: Situation, revision: Revision, reason: str, by: str = ""
+) -> tuple[Rejection, ...]:
     """What is rejected with this revision: each hash once, the newest last."""
     others = tuple(r for r in s.state.rejected if r.hash != revision.hash)
-    rejection = Rejection(revision.hash, revision.version, reason, s.state.number, s.now)
+    rejection = Rejection(revision.hash, revision.version, reason, s.state.number, s.now, by=by)
     return (*others, rejection)[-MAX_REJECTED:]
 
 
@@ -282,6 +349,35 @@ def roll_back_as_recorded(s: Situation) -> State:
     if recorded is None:
         raise ValueError("nothing on record")
     return _reject(s, recorded.reason, recorded.message)
+
+
+def abort_as_recorded(s: Situation) -> State:
+    recorded = s.concluded
+    if recorded is None:
+        raise ValueError("nothing on record")
+    return _abort(s, recorded.message, recorded.by)
+
+
+def abort_as_asked(s: Situation) -> State:
+    command = s.commands.abort
+    if command is None:
+        raise ValueError("nobody asked for it")
+    stable, canary = _version(s.state.stable), _version(s.state.canary)
+    message = f"version {canary} goes back to version {stable}, as {command.asked}"
+    return _abort(s, message, command.manager)
+
+
+def _abort(s: Situation, message: str, by: str) -> State:
+    state = _reject(s, Reason.ABORTED_BY_PERSON, message, by)
+    return replace(state, reason=Reason.ABORTED_BY_PERSON)
+
+
+def promote_as_asked(s: Situation) -> State:
+    command = s.commands.promote
+    if command is None:
+        raise ValueError("nobody asked for it")
+    message = f"version {_version(s.state.canary)} gets all requests unproven, as {command.asked}"
+    return _take_over(s, Reason.PROMOTED_BY_PERSON, message)
 
 
 def reject_lost(s: Situation) -> State:
@@ -308,7 +404,8 @@ def judged_anew(s: Situation) -> bool:
 
 
 def judge_anew(s: Situation) -> State:
-    message = f"version {_version(s.state.stable)} is judged anew, as spec.rollout.retry changed"
+    why = s.lifted.asked if s.lifted else "spec.rollout.retry changed"
+    message = f"version {_version(s.state.stable)} is judged anew, as {why}"
     return _enter(s, Phase.BAKING, Reason.JUDGED_ANEW, message)
 
 
@@ -351,7 +448,10 @@ def supersede(s: Situation) -> State:
 
 def start(s: Situation) -> State:
     revision = s.desired.revision
+    again = s.lifted is not None and s.lifted.hash == revision.hash
     message = f"preparing version {revision.version} ({revision.hash})"
+    if s.lifted is not None and again:
+        message += f" once more, as {s.lifted.asked}"
     state = _without_canary(_enter(s, Phase.PREPARING, Reason.STARTED, message))
     return replace(state, canary=revision, number=state.number + 1)
 
@@ -465,7 +565,7 @@ def _proven_before(state: State) -> Revision | None:
 
 
 def pause(s: Situation) -> State:
-    return _enter(s, Phase.PAUSED, Reason.PAUSED, s.desired.hold)
+    return _enter(s, Phase.PAUSED, Reason.PAUSED, s.hold)
 
 
 def resume(s: Situation) -> State:
