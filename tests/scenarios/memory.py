@@ -568,8 +568,37 @@ class Story:
     def commit(self, version: str, **changes: Any) -> None:
         """Let Git bring this version; the same version again is a re-sync."""
         manifest = deployment(version, **changes)
+        live = self.cluster.find("ModelDeployment", "models", "fraud")
+        for kept in ("annotations", "managedFields"):  # what Git does not have stays as it is
+            if live is not None and kept in live["metadata"]:
+                manifest["metadata"][kept] = live["metadata"][kept]
         self.cluster.put(manifest)
         self.due = self.clock.now()
+
+    def annotate(self, manager: str = "kubectl-annotate", **values: str | None) -> None:
+        """Let somebody write annotations of ours (None removes one), as `command_reason="…"`."""
+        live = self.cluster.find("ModelDeployment", "models", "fraud")
+        assert live is not None
+        changed = copy.deepcopy(live)
+        annotations = dict(live["metadata"].get("annotations") or {})
+        for name, value in values.items():
+            annotations[f"headgate.dev/{name.replace('_', '-')}"] = value
+        annotations = {name: value for name, value in annotations.items() if value is not None}
+        owned = {"f:annotations": {f"f:{name}": {} for name in annotations}}
+        entry = {
+            "manager": manager,
+            "time": f"{self.clock.now():%Y-%m-%dT%H:%M:%SZ}",
+            "fieldsV1": {"f:metadata": owned},
+        }
+        changed["metadata"] |= {"annotations": annotations, "managedFields": [entry]}
+        self.cluster.put(changed)
+        self.due = self.clock.now()
+
+    def hash_of(self, version: str) -> str:
+        """The hash of a version that there is a revision of."""
+        revisions = self.cluster.all("ModelRevision")
+        found = [r for r in revisions if r["spec"]["model"]["version"] == version]
+        return str(found[-1]["spec"]["hash"])
 
     async def once(self) -> Report:
         """Run one pass now."""

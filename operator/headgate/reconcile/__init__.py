@@ -10,7 +10,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from headgate.core.conditions import Objection
-from headgate.core.lifecycle import Outcome
 from headgate.core.rollout import Decision, decide
 from headgate.ports import MODEL_DEPLOYMENT, Manifest, Refused, Unavailable
 from headgate.reconcile.act import act, forget_old
@@ -28,10 +27,11 @@ that appears wakes nobody, as we do not watch other people's objects."""
 async def _put_on_record(
     seen: Observation, decision: Decision, record: Manifest | None, world: World
 ) -> Manifest | None:
-    """Write a rollback down before it is carried out.
+    """Write down that a try goes back before that is carried out.
 
-    Once traffic is back there is no evidence any more, so a pass that ends before the status is
-    stored could not decide the same again. Traffic goes back even if this cannot be written.
+    Once traffic is back there is no evidence any more, and a person's command may be gone, so a
+    pass that ends before the status is stored could not decide the same again. Traffic goes back
+    even if this cannot be written.
     """
     try:
         return await write_record(seen, decision, record, seen.memory.route, world)
@@ -55,7 +55,7 @@ async def reconcile(key: Key, world: World, now: datetime) -> Report:
         return Report(phase=seen.memory.state.phase.value, again_in=_OBJECTION_POLL)
     decision = decide(seen.situation)
     record = seen.children.record
-    if decision.finished is Outcome.ROLLED_BACK:
+    if decision.must_stand:
         record = await _put_on_record(seen, decision, record, world)
     try:
         acted = await act(seen, decision, record, world)

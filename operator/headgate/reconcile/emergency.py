@@ -6,31 +6,21 @@ object may write them too, so they are for people, and decide nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import yaml
 
+from headgate.core.commands import UNKNOWN
 from headgate.core.memory import render_moment
 from headgate.core.wording import plain
 from headgate.ports import Manifest
+from headgate.reconcile.claims import setter_of
 
 ORIGIN = "config.kubernetes.io/origin"
 """What kustomize notes of a resource (`buildMetadata: [originAnnotations]`)."""
 
-UNKNOWN = "unknown"
-_FIELD = ("f:spec", "f:rollout", "f:emergency")
+_FIELD = ("spec", "rollout", "emergency")
 _LONGEST_ORIGIN = 2048
-
-
-@dataclass(frozen=True, slots=True)
-class _Setter:
-    """A field manager that set the field, and when (RFC 3339, or empty)."""
-
-    manager: str
-    at: str
 
 
 def render_emergency(owner: Manifest) -> dict[str, Any]:
@@ -39,8 +29,8 @@ def render_emergency(owner: Manifest) -> dict[str, Any]:
     What is not known is left out, and the message says why; texts are cut and made plain.
     """
     metadata = owner["metadata"]
-    setter = max(_setters(metadata), key=lambda one: one.at, default=_Setter("", ""))
-    at = _moment(setter.at)
+    setter = setter_of(metadata, _FIELD)
+    at = setter.moment
     origin, why = _origin((metadata.get("annotations") or {}).get(ORIGIN))
     who = f"field manager {setter.manager}" if setter.manager else "somebody unknown"
     when = f" at {setter.at}" if at else ""
@@ -56,24 +46,6 @@ def render_emergency(owner: Manifest) -> dict[str, Any]:
     if at is not None:
         found["setAt"] = render_moment(at)
     return {**found, "origin": origin} if origin else found
-
-
-def _setters(metadata: Mapping[str, Any]) -> Iterator[_Setter]:
-    for entry in metadata.get("managedFields") or ():
-        fields: Any = entry.get("fieldsV1")
-        for name in _FIELD:
-            fields = fields.get(name) if isinstance(fields, dict) else None
-        if fields is not None:
-            manager = plain(str(entry.get("manager") or UNKNOWN), 128)
-            yield _Setter(manager, plain(str(entry.get("time") or ""), 64))
-
-
-def _moment(text: str) -> datetime | None:
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return found if found.tzinfo is not None else None
 
 
 def _origin(text: Any) -> tuple[dict[str, str], str]:

@@ -46,10 +46,13 @@ class Guards:
     """What was found, and what follows.
 
     `objection` is about a spec that promises what cannot be measured; `burning` an objective that
-    asks to go back, as its budget burns fast.
+    asks to go back, as its budget burns fast. `unproven` is why no revision may be given all
+    requests because a person says so: as a start it is stopped by what a rollout that earns its
+    steps may go on with. In an emergency nothing stops it.
     """
 
     restraint: Restraint | None = None
+    unproven: Restraint | None = None
     weight_cap: int = 100
     burning: Breach | None = None
     objection: Objection | None = None
@@ -79,9 +82,10 @@ async def look_at_budgets(
     except ThresholdIsNoEdge as error:
         return Guards(objection=_no_edge(policy, error))
     budgets = tuple(_budget(level, counts, stable, now) for level in levels)
-    closed = gate(budgets, policy.rollout.emergency, started)
+    emergency = policy.rollout.emergency
     return Guards(
-        restraint=_restraint(closed),
+        restraint=_restraint(gate(budgets, emergency, started)),
+        unproven=None if emergency else _restraint(gate(budgets, emergency=False)),
         weight_cap=_weight_cap(policy, budgets),
         burning=_burning(policy, budgets),
         budget=_budget_finding(budgets),
@@ -217,9 +221,11 @@ def with_inputs(guards: Guards, policy: Policy, drifts: Sequence[Drift], same: b
     names = ", ".join(drift.feature for drift in found[:5])
     message = f"inputs are not what the model was trained on: {names}"
     guards = replace(guards, inputs=Finding(False, "InputsDrifted", message))
-    if policy.drift.inputs.on_breach is OnInputs.NOTIFY or guards.restraint is not None:
+    if policy.drift.inputs.on_breach is OnInputs.NOTIFY:
         return guards
-    return replace(guards, restraint=Restraint("InputsDrifted", message, starts=same, steps=True))
+    frozen = Restraint("InputsDrifted", message, starts=same, steps=True)
+    unproven = None if policy.rollout.emergency else guards.unproven or frozen
+    return replace(guards, restraint=guards.restraint or frozen, unproven=unproven)
 
 
 def drift_in_words(drift: Drift) -> str:

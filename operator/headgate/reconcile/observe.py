@@ -25,6 +25,7 @@ from headgate.adapters.kserve import (
 from headgate.api.accept import Invalid, parse
 from headgate.api.model_deployment import ModelDeployment
 from headgate.api.model_rollout import Policy
+from headgate.core.commands import UNKNOWN, Verb
 from headgate.core.conditions import Finding, Objection
 from headgate.core.drift.profile import Profile
 from headgate.core.evidence import (
@@ -71,6 +72,7 @@ from headgate.reconcile.acceptance import (
     check_signals,
     resolve,
 )
+from headgate.reconcile.commands import Told, read_commands
 from headgate.reconcile.drifting import read_drifts
 from headgate.reconcile.guards import Guards, look_at_budgets, with_inputs
 from headgate.reconcile.judging import Candidate, Judgement, arms_of, judge_rollout
@@ -123,6 +125,8 @@ class Observation:
     view: RouteView | None
     judgement: Judgement
     guards: Guards
+    told: Told
+    """What people ask for by annotations."""
     situation: Situation | None
     """None when there is nothing to decide: no spec was ever accepted."""
 
@@ -160,11 +164,10 @@ async def observe(key: Key, owner: Manifest, world: World, now: datetime) -> Obs
     if guards.objection is not None and objection is None:
         resolved, objection = None, guards.objection
     desired = _desired(deployment, objection, resolved, memory.state)
-    judgement = Judgement(None)
+    look = partial(Observation, owner, deployment, objection, resolved)
+    told = read_commands(owner)
     if policy is None or desired is None:
-        return Observation(
-            owner, deployment, objection, resolved, memory, children, None, judgement, guards, None
-        )
+        return look(memory, children, None, Judgement(None), guards, told, None)
     health = await _health(key, memory.state, children, world)
     view = _view(children.route)
     wanted = _wanted_weights(memory.state, policy, health)
@@ -199,10 +202,10 @@ async def observe(key: Key, owner: Manifest, world: World, now: datetime) -> Obs
         restraint=guards.restraint,
         weight_cap=guards.weight_cap,
         burning=guards.burning,
+        unproven=guards.unproven,
+        commands=told.commands,
     )
-    return Observation(
-        owner, deployment, objection, resolved, memory, children, view, judgement, guards, situation
-    )
+    return look(memory, children, view, judgement, guards, told, situation)
 
 
 async def _guards(
@@ -305,12 +308,19 @@ def record_in_charge(state: State, record: Manifest | None) -> Manifest | None:
 
 def _concluded(state: State, record: Manifest | None, now: datetime) -> Rejection | None:
     """Return the rollback that is on record already, if a pass ended before the status had it."""
-    status = (record or {}).get("status") or {}
-    if record is None or state.canary is None or status.get("outcome") != Outcome.ROLLED_BACK:
+    status, canary = (record or {}).get("status") or {}, state.canary
+    if record is None or canary is None:
         return None
-    reason = (status.get("decision") or {}).get("reason") or status["reason"]
-    canary = state.canary
-    return Rejection(canary.hash, canary.version, reason, state.number, now, status["message"])
+    of_canary = partial(Rejection, canary.hash, canary.version)
+    if status.get("outcome") == Outcome.ROLLED_BACK:
+        reason = (status.get("decision") or {}).get("reason") or status["reason"]
+        return of_canary(reason, state.number, now, status["message"])
+    steps = status.get("steps") or [{}]
+    command = steps[-1].get("command") or {}
+    if status.get("outcome") == Outcome.ABORTED and command.get("verb") == Verb.ABORT:
+        by = str(command.get("manager") or UNKNOWN)
+        return of_canary(status["reason"], state.number, now, status["message"], by)
+    return None
 
 
 async def _accept(

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any
 
+from headgate.core.asked import find_commands
 from headgate.core.conditions import Seen, render_conditions
 from headgate.core.evidence import Evidence
 from headgate.core.lifecycle import ABSENT, Outcome, Phase, State
@@ -58,11 +60,12 @@ async def report(seen: Observation, acted: Acted, world: World) -> Transition | 
     return transition
 
 
-_WATCHED = ("BudgetAvailable", "InputsMatchReference")
+_WATCHED = ("BudgetAvailable", "InputsMatchReference", "CommandAccepted")
 
 
 def _findings(seen: Observation, status: Mapping[str, Any]) -> list[Transition]:
-    """What error budgets and inputs have newly against them: it is told, whatever follows."""
+    """What error budgets, inputs and commands have newly against them: it is told, whatever
+    follows."""
     before = {c["type"]: c for c in (seen.owner.get("status") or {}).get("conditions", ())}
     return [
         Transition(
@@ -177,13 +180,14 @@ def _conditions(
 ) -> list[dict[str, Any]]:
     situation = seen.situation
     health = situation.health if situation else {}
-    accepted = seen.resolved is not None and situation is not None
+    after = replace(situation, state=state) if situation else None
+    desired = replace(after.desired, hold=after.hold) if after else None
     stable, canary = state.stable, state.canary
     return render_conditions(
         Seen(
             generation=seen.owner["metadata"]["generation"],
             objection=seen.objection,
-            desired=situation.desired if accepted and situation else None,
+            desired=desired if seen.resolved is not None else None,
             state=state,
             stable=health.get(stable.hash, ABSENT) if stable else ABSENT,
             canary=health.get(canary.hash, ABSENT) if canary else ABSENT,
@@ -194,6 +198,7 @@ def _conditions(
             restraint=seen.guards.restraint,
             budget=seen.guards.budget,
             inputs=seen.guards.inputs,
+            commands=find_commands(after, seen.told.malformed),
         ),
         (seen.owner.get("status") or {}).get("conditions", ()),
     )
