@@ -84,6 +84,11 @@ SECRET = Kind("", "v1", "secrets", "Secret")
 POD = Kind("", "v1", "pods", "Pod")
 EVENT = Kind("", "v1", "events", "Event")
 LEASE = Kind("coordination.k8s.io", "v1", "leases", "Lease")
+APPLICATION = Kind("argoproj.io", "v1alpha1", "applications", "Application")
+KUSTOMIZATION = Kind("kustomize.toolkit.fluxcd.io", "v1", "kustomizations", "Kustomization")
+HELM_RELEASE = Kind("helm.toolkit.fluxcd.io", "v2", "helmreleases", "HelmRelease")
+GIT_REPOSITORY = Kind("source.toolkit.fluxcd.io", "v1", "gitrepositories", "GitRepository")
+OCI_REPOSITORY = Kind("source.toolkit.fluxcd.io", "v1", "ocirepositories", "OCIRepository")
 KINDS = (
     MODEL_DEPLOYMENT,
     MODEL_REVISION,
@@ -99,6 +104,11 @@ KINDS = (
     POD,
     EVENT,
     LEASE,
+    APPLICATION,
+    KUSTOMIZATION,
+    HELM_RELEASE,
+    GIT_REPOSITORY,
+    OCI_REPOSITORY,
 )
 """Every kind there is for us: a manifest of another one cannot be written."""
 

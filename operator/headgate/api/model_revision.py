@@ -12,7 +12,7 @@ from pydantic import Field, JsonValue
 from .conditions import Conditions
 from .names import ContentHash, DeploymentName, Digest, DnsName, Reason, RevisionHash
 from .quantities import Moment
-from .records import ContentReference, ModelIdentity, Template
+from .records import Commit, ContentReference, ModelIdentity, Template
 from .schema import ListMap, ListSet, Rule, Verbatim
 from .shape import Column, Kind, Metadata, Report, Shape
 from .signals import ConfigMapKey, one_of
@@ -99,6 +99,15 @@ class RevisionRejection(Report):
     """When it was rejected."""
 
 
+class RevisionCommit(Report):
+    """A commit that asked for the revision, and the rollout that it started."""
+
+    rollout: DnsName
+    """Name of the ModelRollout."""
+    commit: Commit
+    """The commit that started it."""
+
+
 class ModelRevisionStatus(Report):
     """What the revision does now; written by the operator only."""
 
@@ -112,6 +121,8 @@ class ModelRevisionStatus(Report):
     """When it was proven."""
     rejected: RevisionRejection | None = None
     """Why it is not tried again; absent unless it was rejected."""
+    commits: Annotated[tuple[RevisionCommit, ...], Field(max_length=8), ListMap("rollout")] = ()
+    """The commit that brought it first, and the latest ones that asked for it again; at most 8."""
     conditions: Conditions = ()
     """Conditions of the revision, each with a reason."""
 

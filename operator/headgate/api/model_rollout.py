@@ -24,7 +24,7 @@ from .names import (
     Uid,
 )
 from .quantities import Count, Moment, Number
-from .records import ModelIdentity, RevisionReference
+from .records import Commit, ModelIdentity, RevisionReference
 from .schema import ListMap, Rule
 from .shape import Column, Kind, Metadata, Report, Shape
 from .signals import Drift
@@ -104,6 +104,8 @@ class ModelRolloutSpec(Shape):
     """The finished record before this one; absent for the first."""
     emergency: Emergency | None = None
     """Who asked for an emergency; absent where spec.rollout.emergency was false."""
+    commit: Commit | None = None
+    """The commit that started it, as known then; absent if an older operator did not say."""
 
 
 class Outcome(StrEnum):
@@ -300,6 +302,8 @@ class ModelRolloutStatus(Report):
     """When the canary answered its first request under a verified route."""
     finished_at: Moment | None = None
     """When it ended."""
+    commit: Commit | None = None
+    """The commit that started it, where the tool told it some seconds after the start."""
     digest: Digest | None = None
     """Digest of the finished record; the next rollout names it."""
     conditions: Conditions = ()
@@ -331,6 +335,7 @@ MODEL_ROLLOUT = Kind(
         Column("To", ".spec.to.version"),
         Column("Outcome", ".status.outcome"),
         Column("Reason", ".status.reason"),
+        Column("Commit", ".spec.commit.revision", priority=1),
         Column("Age", ".metadata.creationTimestamp", "date"),
     ),
 )

@@ -4,14 +4,15 @@ Owns the pieces that several kinds carry: what a model is, its template, referen
 It must not know which kind carries them.
 """
 
+from enum import StrEnum
 from typing import Annotated
 
 from pydantic import Field, JsonValue
 from pydantic.config import JsonDict
 
-from .names import ContentHash, Digest, DnsName, Line, RevisionHash, Version
+from .names import ContentHash, Digest, DnsName, Line, RevisionHash, Sentence, Version
 from .schema import VALIDATIONS, ListMap, Verbatim, rule
-from .shape import Shape, Sparse
+from .shape import Report, Shape, Sparse
 
 
 class Dataset(Shape):
@@ -127,3 +128,58 @@ class ContentReference(Shape):
     """Name of the object."""
     hash: ContentHash
     """SHA-256 of its contents in canonical form."""
+
+
+class Certainty(StrEnum):
+    """How a commit is known."""
+
+    SYNCED = "Synced"
+    CONTAINED = "Contained"
+    CLAIMED = "Claimed"
+    UNKNOWN = "Unknown"
+
+
+Text = Annotated[Line, Field(max_length=512)]
+"""An address, a path or a name from outside."""
+
+
+class CommitPlace(Report):
+    """Where something is written, as far as that is known."""
+
+    repository: Text | None = None
+    """Address of the repository, without credentials."""
+    revision: Text | None = None
+    """Full commit SHA; of a chart its version, and of an artifact that has no commit its digest."""
+    ref: Text | None = None
+    """Branch or tag that it was found by."""
+    path: Text | None = None
+    """File in it, or the folder where no more is known."""
+    chart: Text | None = None
+    """Helm chart that it was rendered from."""
+
+
+class Commit(CommitPlace):
+    """
+    The commit that the ModelDeployment came from: the head of its branch when it was synced, which
+    need not be the commit that changed this very file.
+    """
+
+    certainty: Certainty
+    """
+    Synced: the tool applied it when the object was written. Contained: the tool found the object as
+    that commit has it. Claimed: only the object's annotations say so. Unknown: nobody says.
+    """
+    message: Sentence
+    """Who tells it, or why nobody does, in one plain sentence."""
+    told_by: Text | None = None
+    """The object that tells it, such as Application argocd/fraud."""
+    author: Annotated[Line, Field(max_length=128)] | None = None
+    """Its author, as the annotation headgate.dev/author of the ModelDeployment claims."""
+    initiated_by: Annotated[Line, Field(max_length=128)] | None = None
+    """Who started the sync; not the author."""
+    hydrated_revision: Text | None = None
+    """Commit of the rendered manifests that were synced in its place."""
+    candidates: Annotated[tuple[CommitPlace, ...], Field(max_length=8)] = ()
+    """Sources of which one has the object, where the tool does not tell which."""
+    pending: bool = False
+    """Whether the tool had not told yet; then status.commit may say more."""

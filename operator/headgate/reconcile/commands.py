@@ -15,8 +15,8 @@ from typing import Any
 
 from headgate.core.commands import NO_COMMANDS, Command, Commands, Verb
 from headgate.core.wording import plain
+from headgate.core.writers import Setter, setter_of
 from headgate.ports import Manifest
-from headgate.reconcile.claims import Setter, setter_of
 
 PREFIX = "headgate.dev/"
 ANNOTATIONS: Mapping[Verb, str] = {verb: f"{PREFIX}{verb.value.lower()}" for verb in Verb}

@@ -8,34 +8,32 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
-
 from headgate.core.commands import UNKNOWN
+from headgate.core.commits.claims import ORIGIN, read_origin
+from headgate.core.commits.value import Certainty, Commit
 from headgate.core.memory import render_moment
-from headgate.core.wording import plain
+from headgate.core.writers import setter_of
 from headgate.ports import Manifest
-from headgate.reconcile.claims import setter_of
-
-ORIGIN = "config.kubernetes.io/origin"
-"""What kustomize notes of a resource (`buildMetadata: [originAnnotations]`)."""
 
 _FIELD = ("spec", "rollout", "emergency")
-_LONGEST_ORIGIN = 2048
 
 
-def render_emergency(owner: Manifest) -> dict[str, Any]:
+def render_emergency(owner: Manifest, commit: Commit | None = None) -> dict[str, Any]:
     """Tell who set `spec.rollout.emergency`, when, and from which file of which commit.
 
-    What is not known is left out, and the message says why; texts are cut and made plain.
+    What is not known is left out, and the message says why; texts are cut and made plain. A
+    `commit` that a tool has told is named before what the object claims.
     """
     metadata = owner["metadata"]
     setter = setter_of(metadata, _FIELD)
     at = setter.moment
-    origin, why = _origin((metadata.get("annotations") or {}).get(ORIGIN))
+    origin, why = read_origin((metadata.get("annotations") or {}).get(ORIGIN))
     who = f"field manager {setter.manager}" if setter.manager else "somebody unknown"
     when = f" at {setter.at}" if at else ""
     nobody = "" if setter.manager else "; no entry of metadata.managedFields has the field"
-    where = ", ".join(f"{name} {text}" for name, text in origin.items())
+    claimed = ", ".join(f"{name} {text}" for name, text in origin.items())
+    told = commit is not None and commit.certainty in (Certainty.SYNCED, Certainty.CONTAINED)
+    where = str(commit) if told else claimed
     found: dict[str, Any] = {
         "manager": setter.manager or UNKNOWN,
         "message": (
@@ -46,22 +44,3 @@ def render_emergency(owner: Manifest) -> dict[str, Any]:
     if at is not None:
         found["setAt"] = render_moment(at)
     return {**found, "origin": origin} if origin else found
-
-
-def _origin(text: Any) -> tuple[dict[str, str], str]:
-    """Read kustomize's annotation; what it says of repo, ref and path, or why it says nothing."""
-    if not isinstance(text, str):
-        return {}, f"no annotation {ORIGIN}"
-    if len(text) > _LONGEST_ORIGIN:
-        return {}, f"annotation {ORIGIN} is longer than {_LONGEST_ORIGIN} characters"
-    try:
-        found = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError):
-        return {}, f"annotation {ORIGIN} is not YAML"
-    given = found if isinstance(found, dict) else {}
-    told = {
-        name: plain(given[name], 512)
-        for name in ("repo", "ref", "path")
-        if isinstance(given.get(name), str) and given[name]
-    }
-    return told, f"annotation {ORIGIN} names no repo, ref or path"

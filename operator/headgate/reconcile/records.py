@@ -13,6 +13,7 @@ from headgate.adapters.kserve import (
     own_labels,
 )
 from headgate.api.model_deployment import ModelDeployment
+from headgate.core.commits.value import Commit, render
 from headgate.core.lifecycle import Outcome, Reason, Revision
 from headgate.core.memory import rollout_name
 from headgate.core.rollout import Decision
@@ -20,6 +21,7 @@ from headgate.ports import (
     MODEL_ROLLOUT,
     Manifest,
 )
+from headgate.reconcile.commits import commit_at_start
 from headgate.reconcile.emergency import render_emergency
 from headgate.reconcile.observe import Observation, tried_revision
 from headgate.reconcile.world import World
@@ -51,7 +53,8 @@ async def ensure_record(
     number = begun["spec"]["number"] if begun else max(latest + 1, state.number)
     decision = replace(decision, state=replace(state, number=number))
     if begun is None:
-        manifest = _rendered_record(seen, tried, model, decision, records)
+        commit = await commit_at_start(owner, tried, state.returning, records, world)
+        manifest = _rendered_record(seen, tried, model, decision, records, commit)
         begun = await world.cluster.create(manifest)
     return decision, begun
 
@@ -88,6 +91,7 @@ def _rendered_record(
     model: Mapping[str, Any],
     decision: Decision,
     records: Any,
+    commit: Commit,
 ) -> dict[str, Any]:
     owner, deployment = seen.owner, seen.deployment
     if deployment is None:
@@ -102,11 +106,12 @@ def _rendered_record(
         "policy": _rendered_policy(deployment),
         "generation": owner["metadata"]["generation"],
         "startedAt": decision.state.phase_since.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "commit": render(commit),
     }
     if decision.state.stable is not None:
         spec["from"] = _reference(decision.state.stable)
     if deployment.spec.rollout.emergency:
-        spec["emergency"] = render_emergency(owner)
+        spec["emergency"] = render_emergency(owner, commit)
     previous = _previous(records)
     if previous is not None:
         spec["previous"] = previous

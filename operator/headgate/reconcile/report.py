@@ -31,6 +31,7 @@ from headgate.core.verdict import Breach
 from headgate.core.wording import plain
 from headgate.ports import EVENT, Arms, Manifest, Refused, SignalSource, Unavailable
 from headgate.reconcile.act import Acted
+from headgate.reconcile.commits import commit_in_words, commits_of_revision, settle
 from headgate.reconcile.guards import drift_in_words
 from headgate.reconcile.observe import Observation, tried_revision
 from headgate.reconcile.world import Transition, World
@@ -42,9 +43,10 @@ async def report(seen: Observation, acted: Acted, world: World) -> Transition | 
     """Write record, revisions and status in that order, then an Event if something happened."""
     failure: Exception | None = None
     try:
-        await write_record(seen, acted.decision, acted.record, acted.route, world)
+        record = await write_record(seen, acted.decision, acted.record, acted.route, world)
         await _close_left_record(seen, acted, world)
-        await _write_revisions(seen, acted.decision.state, world)
+        record = await settle(seen, record, acted.decision.state.phase, world)
+        await _write_revisions(seen, acted.decision.state, record, world)
     except (Unavailable, Refused) as error:
         # The state must be stored all the same, or the next pass would decide from the old one.
         failure = error
@@ -54,7 +56,7 @@ async def report(seen: Observation, acted: Acted, world: World) -> Transition | 
         raise failure
     transition = _transition(seen, acted)
     if transition is not None:
-        await _post_event(seen.owner, transition, world, _numbers(seen, transition, world))
+        await _post_event(seen.owner, transition, world, _details(seen, acted, transition, world))
     for found in (*_emergency(seen, acted), *_findings(seen, status)):
         await _post_event(seen.owner, found, world)
     return transition
@@ -281,10 +283,15 @@ def _name(manifest: Manifest | None) -> str:
     return str(manifest["metadata"]["name"]) if manifest else ""
 
 
-async def _write_revisions(seen: Observation, state: State, world: World) -> None:
+async def _write_revisions(
+    seen: Observation, state: State, record: Manifest | None, world: World
+) -> None:
     for hash, manifest in seen.children.revisions.items():
         before = manifest.get("status") or {}
         after = {**before, **_revision_status(hash, manifest, state, seen)}
+        if record is not None and record["spec"]["to"]["hash"] == hash:
+            commits = commits_of_revision(before.get("commits") or (), record)
+            after |= {"commits": commits} if commits else {}
         if after != before:
             await world.cluster.patch_status(manifest, after)
 
@@ -334,6 +341,14 @@ def _transition(seen: Observation, acted: Acted) -> Transition | None:
         outcome=outcome.value if outcome else "",
         warning=warning,
     )
+
+
+def _details(seen: Observation, acted: Acted, transition: Transition, world: World) -> str:
+    """What an Event adds to its sentence: of a start its commit, of a verdict its numbers."""
+    record = acted.record
+    if record is not None and _name(record) != _name(seen.children.record):
+        return commit_in_words(record)
+    return _numbers(seen, transition, world)
 
 
 def _numbers(seen: Observation, transition: Transition, world: World) -> str:

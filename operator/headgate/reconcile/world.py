@@ -36,6 +36,11 @@ class Options:
         checkpoint_every: At most this often is evidence stored between transitions.
         drain: How long after a route change a revision without weight keeps its pods.
         collector_url: Where KServe's loggers send what they see; "" where there is no collector.
+        argocd_namespaces: Where Applications may be read; the first is Argo CD's own.
+        argocd_instance_label: The label that Argo CD tracks by; "" where it uses its annotation.
+        flux_namespaces: Where Kustomizations, HelmReleases and their sources may be read.
+        commit_within: How long the reading of a commit may take in one pass.
+        commit_settles: How long after its start a rollout's commit may still be told.
     """
 
     track_secrets: bool = False
@@ -45,6 +50,11 @@ class Options:
     checkpoint_every: timedelta = timedelta(seconds=60)
     drain: timedelta = timedelta(seconds=5)
     collector_url: str = ""
+    argocd_namespaces: tuple[str, ...] = ()
+    argocd_instance_label: str = ""
+    flux_namespaces: tuple[str, ...] = ()
+    commit_within: timedelta = timedelta(seconds=2)
+    commit_settles: timedelta = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)

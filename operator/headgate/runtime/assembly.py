@@ -132,6 +132,9 @@ def _options(settings: Settings) -> Options:
         service_domain=settings.service_domain,
         stale_after=settings.stale_after,
         collector_url=(settings.collector_url or "").rstrip("/"),
+        argocd_namespaces=settings.argocd_namespaces,
+        argocd_instance_label=settings.argocd_instance_label or "",
+        flux_namespaces=settings.flux_namespaces,
     )
 
 

@@ -28,6 +28,9 @@ OTHERS: Final = frozenset({"HEADGATE_SANDBOX"})
 _DURATION: Final = re.compile(r"(?:[0-9]{1,9}(?:ms|s|m|h|d))+")
 _NAMESPACE: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 _LABEL: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_LABEL_KEY: Final = re.compile(
+    r"(?:[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+)
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -136,6 +139,12 @@ def _matchers(text: str) -> tuple[tuple[str, str], ...]:
     return tuple((name, value) for name, _, value in pairs)
 
 
+def _label_key(text: str) -> str:
+    if not _LABEL_KEY.fullmatch(text):
+        raise ValueError(text)
+    return text
+
+
 def _domain(text: str) -> str:
     if not all(_NAMESPACE.fullmatch(label) for label in text.split(".")):
         raise ValueError(text)
@@ -148,6 +157,7 @@ TEXT = Shape("printable text", _text)
 NAMESPACES = Shape("names of namespaces, commas between them", _namespaces, repeated=True)
 NAMESPACE = Shape("the name of a namespace", _namespace)
 DOMAIN = Shape("a DNS name", _domain)
+LABEL_KEY = Shape("the key of a label", _label_key)
 HOSTS = Shape("host names, each with a port if it is not 443", _hosts, repeated=True)
 MATCHERS = Shape("lines of `label=value`", _matchers, repeated=True)
 HEADERS = Shape("lines of `Name: value`", _headers, repeated=True)
@@ -293,6 +303,30 @@ class Settings:
             "right to read them (manifests/overlays/track-secrets).",
         ),
     ] = False
+    argocd_namespaces: Annotated[
+        tuple[str, ...],
+        Setting(
+            NAMESPACES,
+            "Where Argo CD's Applications may be read, to name the commit of a rollout; Argo CD's "
+            "own namespace first. Needs the right to (docs/commits.md).",
+        ),
+    ] = ()
+    argocd_instance_label: Annotated[
+        str | None,
+        Setting(
+            LABEL_KEY,
+            "The label with the Application's name, such as app.kubernetes.io/instance, where "
+            "Argo CD tracks by label and not by its annotation.",
+        ),
+    ] = None
+    flux_namespaces: Annotated[
+        tuple[str, ...],
+        Setting(
+            NAMESPACES,
+            "Where Flux's Kustomizations, HelmReleases and their sources may be read, to name the "
+            "commit of a rollout. Needs the right to (docs/commits.md).",
+        ),
+    ] = ()
     http_host: Annotated[
         str, Setting(TEXT, "Address on which /metrics, /livez and /readyz are served.")
     ] = "0.0.0.0"  # noqa: S104 - a pod is reached by its own address, which it does not know

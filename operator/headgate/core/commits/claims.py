@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -23,11 +23,11 @@ from headgate.core.commits.value import (
     at,
     cleaned,
     is_sha,
-    moment,
     unknown,
     with_note,
 )
 from headgate.core.wording import plain
+from headgate.core.writers import setters_of
 
 ORIGIN = "config.kubernetes.io/origin"
 """What kustomize notes of a resource (`buildMetadata: [originAnnotations]`)."""
@@ -43,28 +43,6 @@ _LONGEST_NAME = 128
 _STAMPED = re.compile(r"[0-9a-f]{7,64}")
 
 
-# --- field managers ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Setter:
-    """A field manager that set a field, and when (RFC 3339, or ""); cleaned for people."""
-
-    manager: str
-    at: str
-
-
-def setters_of(metadata: Mapping[str, Any], path: Sequence[str]) -> Iterator[Setter]:
-    """Find who set a field, such as `("f:spec", "f:rollout")`, by metadata.managedFields."""
-    for entry in metadata.get("managedFields") or ():
-        fields: Any = entry.get("fieldsV1")
-        for name in path:
-            fields = fields.get(name) if isinstance(fields, dict) else None
-        if fields is not None:
-            manager = plain(str(entry.get("manager") or "unknown"), _LONGEST_NAME)
-            yield Setter(manager, plain(str(entry.get("time") or ""), 64))
-
-
 @dataclass(frozen=True, slots=True)
 class Writer:
     """The field managers that wrote a spec last, in the same second, and when that was."""
@@ -75,7 +53,7 @@ class Writer:
 
 def last_writer(metadata: Mapping[str, Any]) -> Writer | None:
     """Tell who wrote the spec last; None if managedFields do not tell a time."""
-    known = [(moment(one.at), one.manager) for one in setters_of(metadata, ("f:spec",))]
+    known = [(one.moment, one.manager) for one in setters_of(metadata, ("spec",))]
     times = [time for time, _ in known if time is not None]
     if not times:
         return None

@@ -39,10 +39,11 @@ class Setter:
 
 def setter_of(metadata: Mapping[str, Any], field: Sequence[str]) -> Setter:
     """Return the last writer of a field, by its path without the `f:` of managedFields."""
-    return max(_setters(metadata, field), key=lambda one: one.at, default=Setter())
+    return max(setters_of(metadata, field), key=lambda one: one.at, default=Setter())
 
 
-def _setters(metadata: Mapping[str, Any], field: Sequence[str]) -> Iterator[Setter]:
+def setters_of(metadata: Mapping[str, Any], field: Sequence[str]) -> Iterator[Setter]:
+    """Find all who wrote a field, by its path without the `f:` of managedFields."""
     for entry in metadata.get("managedFields") or ():
         fields: Any = entry.get("fieldsV1")
         for name in field:
