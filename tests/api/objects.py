@@ -218,6 +218,22 @@ _REVISION: Manifest = {
     },
 }
 
+COMMIT: Manifest = {
+    "certainty": "Synced",
+    "message": "Application argocd/fraud synced it",
+    "repository": "git@git.example.com:ml/models.git",
+    "revision": "0f" * 20,
+    "ref": "refs/heads/main",
+    "path": "models/fraud.yaml",
+    "chart": "models 1.4.0",
+    "toldBy": "Application argocd/fraud",
+    "author": "Ada Lovelace",
+    "initiatedBy": "automated sync policy",
+    "hydratedRevision": "0e" * 20,
+    "candidates": [{"repository": "https://git.example.com/ml/models.git", "path": "models"}],
+    "pending": True,
+}
+
 _ROLLOUT: Manifest = {
     "apiVersion": "headgate.dev/v1alpha1",
     "kind": "ModelRollout",
@@ -238,6 +254,7 @@ _ROLLOUT: Manifest = {
         "generation": 4,
         "startedAt": "2026-11-20T20:00:00Z",
         "previous": {"name": "fraud-0006", "digest": "sha256:" + "0f" * 32},
+        "commit": COMMIT,
     },
 }
 

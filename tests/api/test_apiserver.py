@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import yaml
 from kubernetes import client, config
 from tests.api.objects import (
+    COMMIT,
     REMOVED,
     UNSEEN,
     WRONG,
@@ -24,6 +26,7 @@ from tests.api.objects import (
 from tests.apiserver import ApiServer
 
 from headgate.api.accept import parse
+from headgate.core.commits.claims import Writer, last_writer
 
 pytestmark = pytest.mark.apiserver
 
@@ -205,6 +208,8 @@ def test_a_status_of_an_unknown_phase_is_refused(api: Api) -> None:
         pytest.param(rollout, {"number": 8}, id="a rollout's number"),
         pytest.param(rollout, {"previous": None}, id="a rollout's link to the one before"),
         pytest.param(rollout, {"policy": {"rollout": {"margin": "50"}}}, id="a rollout's policy"),
+        pytest.param(rollout, {"commit": {"revision": "0d" * 20}}, id="a rollout's commit"),
+        pytest.param(rollout, {"commit": None}, id="that a rollout's commit is known"),
     ],
 )
 def test_records_cannot_be_changed(api: Api, make: Any, change: dict[str, Any]) -> None:
@@ -231,6 +236,9 @@ def test_records_cannot_be_changed(api: Api, make: Any, change: dict[str, Any]) 
         (rollout({"spec.deploymentUID": "../../x"}), "spec.deploymentUID"),
         (rollout({"spec.previous.digest": "0f" * 32}), "spec.previous.digest"),
         (rollout({"spec.policy.rollout.interval": "1h"}), "spec.policy.rollout.interval"),
+        (rollout({"spec.commit.certainty": "Sure"}), "spec.commit.certainty"),
+        (rollout({"spec.commit.message": REMOVED}), "spec.commit.message"),
+        (rollout({"spec.commit.path": "a\nb"}), "spec.commit.path"),
     ],
 )
 def test_a_wrong_record_is_refused_and_the_field_named(
@@ -284,12 +292,74 @@ def test_full_reports_are_stored_unchanged(api: Api) -> None:
         },
         "firstRequestAt": at,
         "finishedAt": at,
+        "commit": COMMIT,
         "digest": "sha256:" + "0f" * 32,
         "conditions": [condition],
     }
     manifest = rollout({"metadata.name": "fraud-0042"})
     api.create(manifest, keep=True)
     assert api.patch(manifest, {"status": status}, part="status")["status"] == status
+
+
+def test_a_commit_is_stored_as_it_is_rendered(api: Api) -> None:
+    """Nothing of a commit is pruned or added: in a record's spec, and in a revision's list."""
+    record = rollout({"metadata.name": "fraud-0043"})
+    assert api.create(record, keep=True)["spec"]["commit"] == COMMIT
+    few = {"certainty": "Unknown", "message": "nobody says"}
+    record = rollout({"metadata.name": "fraud-0044", "spec.commit": few})
+    assert api.create(record, keep=True)["spec"]["commit"] == few
+    old = rollout({"metadata.name": "fraud-0045", "spec.commit": REMOVED})
+    assert "commit" not in api.create(old, keep=True)["spec"]
+
+    manifest = revision({"metadata.name": "fraud-76543210"})
+    api.create(manifest, keep=True)
+    commits = [
+        {"rollout": "fraud-0043", "commit": COMMIT},
+        {"rollout": "fraud-0044", "commit": few},
+    ]
+    found = api.patch(manifest, {"status": {"commits": commits}}, part="status")
+    assert found["status"]["commits"] == commits
+
+
+def test_managed_fields_tell_who_wrote_the_spec_last(api: Api) -> None:
+    """The server's own entries are read: a tool's apply, our status, an edit by hand, a repeat."""
+    manifest = deployment({"metadata.name": "writers"})
+    text = json.dumps(manifest)
+
+    def apply(manager: str, *more: str) -> Writer | None:
+        apply = ("apply", "--server-side", "--force-conflicts", "--field-manager", manager)
+        api.server.kubectl(*apply, *more, "-f", "-", stdin=text)
+        return stored()
+
+    def stored() -> Writer | None:
+        found = api.server.kubectl(
+            "get", "md", "writers", "-n", NAMESPACE, "-o", "json", "--show-managed-fields"
+        )
+        return last_writer(json.loads(found)["metadata"])
+
+    first = apply("argocd-controller")
+    api.patch(manifest, {"status": {"phase": "Stable"}}, part="status")
+    with_status = stored()
+    wait_for_the_next_second()
+    repeated = apply("argocd-controller")
+    annotate = ("annotate", "md", "writers", "-n", NAMESPACE, "example.com/note=1")
+    api.server.kubectl(*annotate, "--field-manager", "kubectl-annotate")
+    annotated = stored()
+    api.patch(manifest, {"spec": {"rollout": {"retry": "by-hand"}}})
+    edited = stored()
+
+    assert first is not None
+    assert first.managers == {"argocd-controller"}
+    assert with_status == repeated == annotated == first
+    assert edited is not None
+    assert edited.at > first.at
+    assert "argocd-controller" not in edited.managers
+
+
+def wait_for_the_next_second() -> None:
+    """Entries of managedFields have whole seconds."""
+    now = time.time()
+    time.sleep(1.01 - now % 1)
 
 
 def test_columns_tell_the_state_at_a_glance(api: Api) -> None:

@@ -179,7 +179,7 @@ class Commit(CommitPlace):
     """Who started the sync; not the author."""
     hydrated_revision: Text | None = None
     """Commit of the rendered manifests that were synced in its place."""
-    candidates: Annotated[tuple[CommitPlace, ...], Field(max_length=8)] = ()
-    """Sources of which one has the object, where the tool does not tell which."""
-    pending: bool = False
+    candidates: Annotated[tuple[CommitPlace, ...], Field(max_length=8)] | None = None
+    """Sources of which one has the object, where the tool does not tell which; at most 8."""
+    pending: bool | None = None
     """Whether the tool had not told yet; then status.commit may say more."""
