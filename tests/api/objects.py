@@ -64,6 +64,39 @@ class Wrong:
     field: str
 
 
+_PROVEN: Manifest = {
+    "canonical": 1,
+    "hash": "d3fa885a",
+    "model": {"version": "6", "digest": "sha256:" + "0e" * 32},
+    "template": {
+        "metadata": {"labels": {"team": "risk"}},
+        "spec": {
+            "predictor": {
+                "minReplicas": 2,
+                "volumes": [{"name": "tmp", "emptyDir": {}}],
+                "model": {
+                    "modelFormat": {"name": "sklearn"},
+                    "runtime": "kserve-sklearnserver",
+                    "storageUri": "s3://m/fraud/6",
+                    "envFrom": [{"configMapRef": {"name": "settings"}}],
+                },
+            }
+        },
+    },
+    "configMaps": [{"name": "settings", "hash": "cd" * 32}],
+    "secrets": [],
+    "untracked": ["storage-config"],
+    "runtime": {
+        "kind": "ClusterServingRuntime",
+        "name": "kserve-sklearnserver",
+        "hash": "ef" * 32,
+    },
+    "provenAt": "2026-11-19T20:00:00Z",
+    "rollout": {"name": "fraud-0006", "digest": "sha256:" + "0f" * 32},
+    "digest": "sha256:66e62e25b4c78f197f3685d4f98b846de18ea36830c0e04ad1014b2147c2f4f6",
+}
+"""Hash and digest are written out: what Git has kept for years must be read by every version."""
+
 _DEPLOYMENT: Manifest = {
     "apiVersion": "headgate.dev/v1alpha1",
     "kind": "ModelDeployment",
@@ -114,6 +147,7 @@ _DEPLOYMENT: Manifest = {
             "paused": True,
             "retry": "2026-11-20",
             "emergency": False,
+            "provenRevision": _PROVEN,
         },
         "objectives": [
             {
@@ -246,7 +280,11 @@ _ROLLOUT: Manifest = {
         "to": _IDENTITY,
         "model": _DEPLOYMENT["spec"]["model"],
         "policy": {
-            "rollout": _DEPLOYMENT["spec"]["rollout"],
+            "rollout": {
+                name: value
+                for name, value in _DEPLOYMENT["spec"]["rollout"].items()
+                if name != "provenRevision"
+            },
             "objectives": _DEPLOYMENT["spec"]["objectives"],
             "signals": _DEPLOYMENT["spec"]["signals"],
             "drift": _DEPLOYMENT["spec"]["drift"],
@@ -255,9 +293,14 @@ _ROLLOUT: Manifest = {
         "startedAt": "2026-11-20T20:00:00Z",
         "previous": {"name": "fraud-0006", "digest": "sha256:" + "0f" * 32},
         "commit": COMMIT,
+        "restored": {
+            "provenAt": "2026-11-19T20:00:00Z",
+            "rollout": {"name": "fraud-0006", "digest": "sha256:" + "0f" * 32},
+        },
     },
 }
 
+_KEPT = "spec.rollout.provenRevision"
 _STEP = "spec.rollout.steps"
 
 # Wrong in a way that the API server sees, and our own parse as well.
@@ -290,6 +333,10 @@ WRONG = (
         "spec.model.lineage.datasets",
     ),
     Wrong("no template", {"spec.template": REMOVED}, "spec.template"),
+    Wrong("a proven revision without a template", {f"{_KEPT}.template": REMOVED}, _KEPT),
+    Wrong("a proven revision of no time", {f"{_KEPT}.provenAt": "lately"}, f"{_KEPT}.provenAt"),
+    Wrong("a proven revision's hash of a word", {f"{_KEPT}.hash": "fraud"}, f"{_KEPT}.hash"),
+    Wrong("a proven revision's short digest", {f"{_KEPT}.digest": "0f"}, f"{_KEPT}.digest"),
     Wrong("no predictor", {"spec.template.spec": {}}, "spec.template.spec.predictor"),
     Wrong(
         "an empty predictor", {"spec.template.spec.predictor": {}}, "spec.template.spec.predictor"
@@ -495,6 +542,38 @@ _TEMPLATE = "spec.template.spec"
 
 # Wrong in a way that only parse can see, with the whole message that it gives.
 UNSEEN = (
+    (
+        "a proven revision whose version was changed by hand",
+        {f"{_KEPT}.model.version": "5"},
+        f"{_KEPT}.digest: wanted sha256:"
+        "c32689e79c9e96ac2352441260cfdf3f2cf2d3a08079ca818e043818c3cf37a6, "
+        f"the digest of what it keeps (headgate export --proven), found {_PROVEN['digest']}",
+    ),
+    (
+        "a proven revision with another template and the digest to it",
+        {
+            f"{_KEPT}.template.spec.predictor.minReplicas": 1,
+            f"{_KEPT}.digest": "sha256:"
+            "f641ddacec2332d909d631a75abda383b9ab6cb77bbac37124f08907c81cf63a",
+        },
+        f"{_KEPT}.hash: wanted 685f9117, that of its content, found {_PROVEN['hash']}",
+    ),
+    (
+        "a proven revision of a canonical form that is not known",
+        {f"{_KEPT}.canonical": 2},
+        f"{_KEPT}.canonical: wanted 1, found 2",
+    ),
+    (
+        "a proven revision with a label that is reserved",
+        {
+            f"{_KEPT}.template.metadata.labels": {"headgate.dev/revision": "x"},
+            f"{_KEPT}.hash": "6666fba6",
+            f"{_KEPT}.digest": "sha256:"
+            "0da0c7e044eeb2a7e368100d55f2edb2133c77853fec1466945e0a7bc42e57b8",
+        },
+        f"{_KEPT}.template.metadata.labels[headgate.dev/revision]: "
+        'wanted no key of headgate.dev, it is reserved, found "x"',
+    ),
     (
         "a hold of 31 days",
         {f"{_STEP}[0].hold": "31d"},

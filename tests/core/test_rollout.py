@@ -21,6 +21,7 @@ from headgate.core.lifecycle import (
     Plan,
     Reason,
     Rejection,
+    Restraint,
     Revision,
     Situation,
     State,
@@ -80,6 +81,9 @@ FIRST = State(Phase.PREPARING, NOW - MINUTE, canary=TWO, number=1, scheduled_at=
 REJECTED = (Rejection(TWO.hash, "2", "ErrorsHigher", 2, NOW),)
 LOST = state(Phase.PREPARING, stable_down_since=NOW - 2 * MINUTE)
 DEAD = {ONE.hash: Health(), TWO.hash: READY}
+KEPT = Desired(TWO, "", "", ONE)
+RESTORING = State(Phase.PREPARING, NOW - MINUTE, canary=ONE, number=1, scheduled_at=NOW - MINUTE)
+LATE = replace(RESTORING, scheduled_at=NOW - 61 * MINUTE, phase_since=NOW - 62 * MINUTE)
 
 CASES = [
     pytest.param(
@@ -96,6 +100,65 @@ CASES = [
         situation(FIRST, health={TWO.hash: Health()}),
         (Phase.PREPARING, Reason.NOT_STARTED, {}, None),
         id="the first revision gets no route before it is ready",
+    ),
+    pytest.param(
+        situation(State(Phase.PENDING, NOW), desired=KEPT),
+        (Phase.PREPARING, Reason.RESTORING, {}, None),
+        id="where nothing serves, what Git keeps as proven is prepared and not its head",
+    ),
+    pytest.param(
+        situation(State(Phase.PENDING, NOW), desired=replace(KEPT, hold="paused")),
+        (Phase.PREPARING, Reason.RESTORING, {}, None),
+        id="a pause does not keep what was proven from being brought back",
+    ),
+    pytest.param(
+        situation(
+            State(Phase.PENDING, NOW),
+            desired=KEPT,
+            restraint=Restraint("BudgetSpent", "spent", starts=True, steps=True),
+        ),
+        (Phase.PREPARING, Reason.RESTORING, {}, None),
+        id="a spent error budget does not either",
+    ),
+    pytest.param(
+        situation(RESTORING, desired=KEPT),
+        (Phase.STABLE, Reason.RESTORED, {"1": 100}, Outcome.PROMOTED),
+        id="what was proven is stable as soon as it is ready",
+    ),
+    pytest.param(
+        situation(replace(RESTORING, canary=TWO), desired=Desired(TWO, "", "", TWO)),
+        (Phase.STABLE, Reason.RESTORED, {"2": 100}, Outcome.PROMOTED),
+        id="a head that is what was proven is proven at once",
+    ),
+    pytest.param(
+        situation(RESTORING, desired=KEPT, health={TWO.hash: READY}),
+        (Phase.PREPARING, Reason.NOT_STARTED, {}, None),
+        id="what was proven gets no route before it is ready",
+    ),
+    pytest.param(
+        situation(LATE, desired=KEPT, health={TWO.hash: READY}),
+        (Phase.DEGRADED, Reason.CANDIDATE_NOT_READY, {}, None),
+        id="what was proven and does not come up is degraded, and head is not tried",
+    ),
+    pytest.param(
+        situation(replace(LATE, phase=Phase.DEGRADED), desired=KEPT),
+        (Phase.STABLE, Reason.RESTORED, {"1": 100}, Outcome.PROMOTED),
+        id="what was proven and comes up late is stable then",
+    ),
+    pytest.param(
+        situation(replace(LATE, phase=Phase.DEGRADED), health={}),
+        (Phase.PENDING, Reason.SUPERSEDED, {}, Outcome.SUPERSEDED),
+        id="a person who takes out what was proven lets head begin",
+    ),
+    pytest.param(
+        situation(FIRST, desired=KEPT),
+        (Phase.PENDING, Reason.SUPERSEDED, {}, Outcome.SUPERSEDED),
+        id="a first head that does not serve yet gives way to what was proven",
+    ),
+    pytest.param(
+        situation(replace(STABLE, stable=THREE), desired=KEPT),
+        (Phase.PREPARING, Reason.STARTED, {"3": 100}, None),
+        id="where something serves, what Git keeps as proven means nothing",
     ),
     pytest.param(
         situation(STABLE),
@@ -377,6 +440,19 @@ def test_a_breach_without_a_way_back_is_told_in_one_sentence() -> None:
     )
 
 
+def test_what_was_proven_and_does_not_come_up_says_what_a_person_can_do() -> None:
+    """The message names what is missing and the field that would let the unproven begin."""
+    broken = {ONE.hash: Health(problem="container main: ImagePullBackOff"), TWO.hash: READY}
+
+    told = decide(situation(LATE, desired=KEPT, health=broken)).state.message
+
+    assert told == (
+        "version 1 is not ready: container main: ImagePullBackOff; it was proven before, as "
+        "spec.rollout.provenRevision says, and comes first: repair it, or remove "
+        "spec.rollout.provenRevision to begin with what is not proven"
+    )
+
+
 def test_every_phase_but_the_first_can_be_reached() -> None:
     """The table has no dead end and no phase that nothing leads to."""
     reached = {phase for rule in RULES for phase in rule.to}
@@ -413,6 +489,7 @@ HEALTHS = st.builds(
 LOOKS = st.fixed_dictionaries(
     {
         "wanted": st.sampled_from([ONE, TWO, THREE]),
+        "proven": st.sampled_from([None, None, ONE, TWO]),
         "hold": st.sampled_from(["", "", "", "paused"]),
         "retry": st.sampled_from(["", "", "", "again"]),
         "health": st.fixed_dictionaries({r.hash: HEALTHS for r in (ONE, TWO, THREE)}),
@@ -433,7 +510,7 @@ def test_any_life_keeps_the_laws(looks: list[dict[str, Any]]) -> None:
         before = current
         given = Situation(
             plan=PLAN,
-            desired=Desired(look["wanted"], look["hold"], look["retry"]),
+            desired=Desired(look["wanted"], look["hold"], look["retry"], look["proven"]),
             state=current,
             health=look["health"],
             verified=look["verified"],
@@ -456,6 +533,10 @@ def test_any_life_keeps_the_laws(looks: list[dict[str, Any]]) -> None:
         assert current.number >= before.number
         if before.stable is not None and not before.canary and look["analysis"] is BREACH:
             assert current.stable == before.stable
+        if before.stable is None and current.stable is not None and look["proven"] is not None:
+            # Where nothing serves, nothing but what was proven becomes stable.
+            assert current.stable == look["proven"]
+            assert current.proven
         if look["analysis"] in (None, UNSURE) and before.stable is not None:
             # Without proof the stable revision changes for nobody.
             assert current.stable == before.stable

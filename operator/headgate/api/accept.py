@@ -15,11 +15,15 @@ from pydantic import ValidationError
 from pydantic.alias_generators import to_snake
 from pydantic_core import ErrorDetails
 
+from headgate.core.revision import CANONICAL
+
 from .model_deployment import ModelDeployment, Objective, Step
+from .proven_revision import ProvenRevision
 from .shape import GROUP, Shape
 from .signals import ModelSignal, Selector
 
 TEMPLATE = "spec.template"
+PROVEN = "spec.rollout.provenRevision"
 DEEPEST = 64
 """Levels of maps and lists a manifest may have; KServe's own need about twenty."""
 
@@ -97,7 +101,9 @@ def parse(manifest: Mapping[str, Any]) -> ModelDeployment:
         raise Invalid("spec.drift", "predictions, inputs or both", "neither")
     if spec.drift is not None:
         _check_one_of("spec.drift.reference", spec.drift.reference, ("configMap", "url"))
-    _check_template(spec.template.manifest())
+    _check_template(TEMPLATE, spec.template.manifest())
+    if spec.rollout.proven_revision is not None:
+        _check_proven(spec.rollout.proven_revision)
     return deployment
 
 
@@ -293,18 +299,30 @@ def _check_any_of(field: str, selector: Selector) -> None:
             raise Invalid(f"{field}.anyOf", "no label that matchers has", label)
 
 
-def _check_template(template: Mapping[str, Any]) -> None:
+def _check_proven(proven: ProvenRevision) -> None:
+    """Check that what was kept of a proven revision is what was written, and can be acted upon."""
+    if proven.canonical != CANONICAL:
+        raise Invalid(f"{PROVEN}.canonical", str(CANONICAL), str(proven.canonical))
+    if proven.content_digest != proven.digest:
+        wanted = f"{proven.content_digest}, the digest of what it keeps (headgate export --proven)"
+        raise Invalid(f"{PROVEN}.digest", wanted, proven.digest)
+    if proven.content_hash not in (None, proven.hash):
+        raise Invalid(f"{PROVEN}.hash", f"{proven.content_hash}, that of its content", proven.hash)
+    _check_template(f"{PROVEN}.template", proven.template.manifest())
+
+
+def _check_template(field: str, template: Mapping[str, Any]) -> None:
     """Check KServe's part of the template, which is verbatim and so unseen by CEL."""
     metadata, spec = template.get("metadata", {}), template.get("spec", {})
-    _check_labels(f"{TEMPLATE}.metadata.labels", metadata.get("labels"))
-    _check_annotations(f"{TEMPLATE}.metadata.annotations", metadata.get("annotations"))
+    _check_labels(f"{field}.metadata.labels", metadata.get("labels"))
+    _check_annotations(f"{field}.metadata.annotations", metadata.get("annotations"))
     if not isinstance(spec.get("predictor"), Mapping) or not spec["predictor"]:
-        raise Invalid(f"{TEMPLATE}.spec.predictor", "KServe's predictor", _given(spec, "predictor"))
-    _refuse(f"{TEMPLATE}.spec", spec, "canary", "Headgate moves the traffic")
+        raise Invalid(f"{field}.spec.predictor", "KServe's predictor", _given(spec, "predictor"))
+    _refuse(f"{field}.spec", spec, "canary", "Headgate moves the traffic")
     for name in COMPONENTS:
         if name in spec:
-            _check_component(f"{TEMPLATE}.spec.{name}", spec[name])
-    _check_predictor(f"{TEMPLATE}.spec.predictor", spec["predictor"])
+            _check_component(f"{field}.spec.{name}", spec[name])
+    _check_predictor(f"{field}.spec.predictor", spec["predictor"])
 
 
 def _check_predictor(field: str, predictor: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ from pydantic import Field
 from .conditions import Conditions
 from .names import DnsLabel, DnsName, Line, Reason, RevisionHash, Sentence, Token
 from .names import Version as ModelVersion
+from .proven_revision import ProvenRevision
 from .quantities import Between, Duration, Lasting, Moment, Number, Percentage
 from .records import ModelIdentity, RevisionReference, Template
 from .schema import ListMap, ListSet, Rule
@@ -160,6 +161,16 @@ class Rollout(Shape):
         return tuple(Step(weight=weight, hold=hold) for weight in weights)
 
 
+class DeploymentRollout(Rollout):
+    """How a new revision gets its traffic, and what a cluster begins with that lost its state."""
+
+    proven_revision: ProvenRevision | None = None
+    """
+    What was proven before, written by headgate export --proven: where nothing serves yet it comes
+    first, and the rest of the spec is then a canary beside it. No part of the revision's hash.
+    """
+
+
 class ErrorsObjective(Shape):
     """Share of requests that do not fail; a failure is an answer 5xx or none at the gateway."""
 
@@ -233,8 +244,9 @@ class ModelDeploymentSpec(Shape):
     traffic: Traffic
     """Where requests come in."""
     rollout: Annotated[
-        Rollout, Rule("!(has(self.auto) && has(self.steps))", "wanted steps or auto, not both")
-    ] = Rollout()
+        DeploymentRollout,
+        Rule("!(has(self.auto) && has(self.steps))", "wanted steps or auto, not both"),
+    ] = DeploymentRollout()
     """How a new revision gets its traffic."""
     objectives: Objectives = ()
     """Service levels that are promised, at most 8."""

@@ -23,6 +23,7 @@ from .names import (
     SignalName,
     Uid,
 )
+from .proven_revision import ProvingRollout
 from .quantities import Count, Moment, Number
 from .records import Commit, ModelIdentity, RevisionReference
 from .schema import ListMap, Rule
@@ -79,6 +80,15 @@ class Emergency(Shape):
     """The same in one plain sentence, with what is not known and why."""
 
 
+class Restored(Shape):
+    """Where a revision was proven that a cluster began with after it had lost its state."""
+
+    proven_at: Moment
+    """When it was proven, there."""
+    rollout: ProvingRollout | None = None
+    """The record there that proved it; absent if it was not kept."""
+
+
 class ModelRolloutSpec(Shape):
     """What was attempted, and by which rules; immutable."""
 
@@ -106,6 +116,8 @@ class ModelRolloutSpec(Shape):
     """Who asked for an emergency; absent where spec.rollout.emergency was false."""
     commit: Commit | None = None
     """The commit that started it, as known then; absent if an older operator did not say."""
+    restored: Restored | None = None
+    """Where the revision was proven; absent unless spec.rollout.provenRevision was followed."""
 
 
 class Outcome(StrEnum):

@@ -70,6 +70,8 @@ class Reason(StrEnum):
     RETURNING = "ObjectiveBrokenAfterBake"
     ABORTED_BY_PERSON = "AbortedByPerson"
     PROMOTED_BY_PERSON = "PromotedByPerson"
+    RESTORING = "RestoringProven"
+    RESTORED = "RestoredProven"
 
 
 class OnInconclusive(StrEnum):
@@ -145,12 +147,15 @@ class Desired:
     """What the spec asks for now.
 
     `hold` says in a sentence why the rollout must not go on, "" if it may: `spec.rollout.paused`,
-    or a spec that could not be accepted. A breach rolls back all the same.
+    or a spec that could not be accepted. A breach rolls back all the same. `proven` is what
+    `spec.rollout.provenRevision` keeps: it comes first where nothing serves, and else means
+    nothing.
     """
 
     revision: Revision
     hold: str
     retry: str
+    proven: Revision | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +301,17 @@ class Situation:
     def health_of(self, revision: Revision | None) -> Health:
         """Return what was seen of this revision; nothing seen is not ready."""
         return self.health.get(revision.hash, ABSENT) if revision else ABSENT
+
+    @property
+    def restores(self) -> bool:
+        """Nothing serves yet, and what was proven before, elsewhere, has to come first."""
+        return self.desired.proven is not None and self.state.stable is None
+
+    @property
+    def wanted(self) -> Revision:
+        """What is to be tried now: what the spec asks for, or what has to come before it."""
+        proven = self.desired.proven
+        return proven if proven is not None and self.restores else self.desired.revision
 
     @property
     def stable_serves(self) -> bool:

@@ -153,6 +153,31 @@ def record_digest(record: Mapping[str, Any]) -> str:
     return "sha256:" + content_hash({"spec": record["spec"], "status": status})
 
 
+def proven_digest(kept: Mapping[str, Any]) -> str:
+    """
+    Digest what is kept in Git of a proven revision, so that a slip of a hand is seen.
+
+    Args:
+        kept: The block of `spec.rollout.provenRevision`; all of it counts but its own `digest`.
+            Outside the template, absent and empty entries are the same, as the API server and our
+            models add them.
+
+    Returns:
+        `sha256:` and 64 hexadecimal digits. It proves nothing against who can compute it too.
+
+    Raises:
+        ValueError: See canonical_json.
+    """
+    told = {key: value for key, value in kept.items() if key not in ("digest", "template")}
+    return "sha256:" + content_hash({**_without_empty(told), "template": kept["template"]})
+
+
+def _without_empty(entries: Mapping[str, Any]) -> dict[str, Any]:
+    """Drop empty maps and lists, at any depth of maps."""
+    kept = {k: _without_empty(v) if isinstance(v, Mapping) else v for k, v in entries.items()}
+    return {key: value for key, value in kept.items() if value not in ([], {})}
+
+
 @dataclass(frozen=True, slots=True)
 class References:
     """Names of the ConfigMaps and Secrets a template depends on: sorted, each once."""

@@ -194,6 +194,14 @@ RULES: tuple[Rule, ...] = (
         rules.ready_to_return,
         rules.come_back,
     ),
+    Rule(
+        "proven revision ready where nothing serves",
+        _WAITING,
+        (Phase.STABLE,),
+        rules.ready_to_restore,
+        rules.serve_restored,
+        finishes=Outcome.PROMOTED,
+    ),
     Rule("first candidate ready", _WAITING, (Phase.BAKING,), rules.ready_first, rules.serve_first),
     Rule(
         "candidate ready, stable without endpoints",
@@ -256,6 +264,13 @@ RULES: tuple[Rule, ...] = (
         rules.go_back,
     ),
     Rule(
+        "a proven revision is kept where nothing serves",
+        _RESTING,
+        (Phase.PREPARING,),
+        rules.restorable,
+        rules.restore,
+    ),
+    Rule(
         "a new hash is wanted",
         _RESTING,
         (Phase.PREPARING,),
@@ -315,7 +330,7 @@ def decide(situation: Situation) -> Decision:
 def _observed(s: Situation, lifted: Command | None) -> State:
     state = s.state
     if s.desired.retry != state.retry:
-        kept = tuple(r for r in state.rejected if r.hash != s.desired.revision.hash)
+        kept = tuple(r for r in state.rejected if r.hash != s.wanted.hash)
         state = replace(state, rejected=kept, retry=s.desired.retry)
     if lifted is not None:
         kept = tuple(r for r in state.rejected if r.hash != lifted.hash)

@@ -110,7 +110,7 @@ def retriable_since(s: Situation) -> datetime | None:
 
 
 def _is_left(s: Situation) -> bool:
-    canary, wanted = s.state.canary, s.desired.revision.hash
+    canary, wanted = s.state.canary, s.wanted.hash
     if s.state.returning and s.state.rejection_of(wanted) is not None:
         return False
     return canary is not None and wanted != canary.hash
@@ -166,6 +166,13 @@ def lost_too_often(s: Situation) -> bool:
 
 def _candidate_ready(s: Situation) -> bool:
     return s.state.canary is not None and not s.hold and s.health_of(s.state.canary).ready
+
+
+def ready_to_restore(s: Situation) -> bool:
+    # An outage waits for no pause: what is brought back was proven, and nothing else serves.
+    canary = s.state.canary
+    restored = canary is not None and s.restores and canary.hash == s.wanted.hash
+    return restored and s.health_of(canary).ready
 
 
 def ready_first(s: Situation) -> bool:
@@ -256,8 +263,13 @@ def resumed(s: Situation) -> bool:
 
 
 def _wants_another(s: Situation) -> bool:
-    state, wanted = s.state, s.desired.revision.hash
+    state, wanted = s.state, s.wanted.hash
     return state.canary is None and (state.stable is None or wanted != state.stable.hash)
+
+
+def restorable(s: Situation) -> bool:
+    rejected = s.state.rejection_of(s.wanted.hash) is not None
+    return s.restores and s.state.canary is None and not rejected
 
 
 def startable(s: Situation) -> bool:
@@ -266,12 +278,12 @@ def startable(s: Situation) -> bool:
         _wants_another(s)
         and not s.hold
         and not restrained
-        and s.state.rejection_of(s.desired.revision.hash) is None
+        and s.state.rejection_of(s.wanted.hash) is None
     )
 
 
 def wants_rejected(s: Situation) -> bool:
-    return _wants_another(s) and s.state.rejection_of(s.desired.revision.hash) is not None
+    return _wants_another(s) and s.state.rejection_of(s.wanted.hash) is not None
 
 
 def wants_stable(s: Situation) -> bool:
@@ -425,6 +437,8 @@ def reject_unready(s: Situation) -> State:
 def degrade_unready(s: Situation) -> State:
     problem = s.health_of(s.state.canary).problem or "its probe was not answered"
     message = f"version {_version(s.state.canary)} is not ready: {problem}"
+    if s.restores:
+        message += f"; {_FIRST}: repair it, or remove {_KEPT} to begin with what is not proven"
     return _enter(s, Phase.DEGRADED, Reason.CANDIDATE_NOT_READY, message)
 
 
@@ -441,19 +455,39 @@ def abort(s: Situation) -> State:
 
 
 def supersede(s: Situation) -> State:
-    wanted, canary = s.desired.revision, _version(s.state.canary)
+    wanted, canary = s.wanted, _version(s.state.canary)
     message = f"version {wanted.version} ({wanted.hash}) is wanted instead of version {canary}"
     return _settle(s, Reason.SUPERSEDED, message)
 
 
 def start(s: Situation) -> State:
     revision = s.desired.revision
-    again = s.lifted is not None and s.lifted.hash == revision.hash
     message = f"preparing version {revision.version} ({revision.hash})"
-    if s.lifted is not None and again:
+    if s.lifted is not None and s.lifted.hash == revision.hash:
         message += f" once more, as {s.lifted.asked}"
-    state = _without_canary(_enter(s, Phase.PREPARING, Reason.STARTED, message))
-    return replace(state, canary=revision, number=state.number + 1)
+    return _prepare(s, Reason.STARTED, message)
+
+
+_KEPT = "spec.rollout.provenRevision"
+_FIRST = f"it was proven before, as {_KEPT} says, and comes first"
+
+
+def restore(s: Situation) -> State:
+    """Prepare what was proven before a cluster was lost, and not yet what the spec asks for."""
+    proven = s.wanted
+    message = f"preparing version {proven.version} ({proven.hash}): {_FIRST}"
+    return _prepare(s, Reason.RESTORING, message)
+
+
+def _prepare(s: Situation, reason: Reason, message: str) -> State:
+    state = _without_canary(_enter(s, Phase.PREPARING, reason, message))
+    return replace(state, canary=s.wanted, number=state.number + 1)
+
+
+def serve_restored(s: Situation) -> State:
+    message = f"version {_version(s.state.canary)} serves again: it was proven before"
+    state = _enter(s, Phase.STABLE, Reason.RESTORED, message)
+    return replace(_without_canary(state), stable=s.state.canary, proven=True)
 
 
 def lose(s: Situation) -> State:
@@ -577,7 +611,7 @@ def resume(s: Situation) -> State:
 
 
 def stay_back(s: Situation) -> State:
-    wanted = s.desired.revision
+    wanted = s.wanted
     rejection = s.state.rejection_of(wanted.hash)
     why = rejection.reason if rejection else ""
     message = (

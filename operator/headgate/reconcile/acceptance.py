@@ -21,8 +21,10 @@ from headgate.adapters.gateway import (
 )
 from headgate.adapters.kserve import MANAGED_BY, MANAGED_BY_LABEL, is_controlled_by, runtime_of
 from headgate.adapters.profiles import ProfileUnusable
+from headgate.api.accept import PROVEN, TEMPLATE
 from headgate.api.model_deployment import ModelDeployment
 from headgate.api.model_rollout import Policy
+from headgate.api.proven_revision import ProvenRevision
 from headgate.core.conditions import Objection
 from headgate.core.lifecycle import Revision
 from headgate.core.revision import (
@@ -91,15 +93,11 @@ async def resolve(
     """
     namespace = deployment.metadata.namespace
     template = deployment.spec.template.manifest()
-    named = references(template["spec"], (template.get("metadata") or {}).get("annotations"))
-    _check_names(named)
-    tracked = named.secrets if world.options.track_secrets else ()
-    untracked = () if world.options.track_secrets else named.secrets
-    runtime, config_maps, secrets = await asyncio.gather(
-        _runtime(template, namespace, world),
-        _contents(CONFIG_MAP, named.config_maps, named.optional_config_maps, namespace, world),
-        _contents(SECRET, tracked, named.optional_secrets, namespace, world),
+    track = world.options.track_secrets
+    named, runtime, config_maps, secrets = await _read_named(
+        TEMPLATE, template, namespace, track, world
     )
+    untracked = () if track else named.secrets
     digest = deployment.spec.model.digest
     reference = await _reference(deployment, stored, world)
     hash = revision_hash(
@@ -129,6 +127,63 @@ async def resolve(
     return Resolved(revision, spec, untracked)
 
 
+async def _read_named(
+    field: str, template: Mapping[str, Any], namespace: str, track_secrets: bool, world: World
+) -> tuple[References, dict[str, str] | None, dict[str, str], dict[str, str]]:
+    """Read what the template at `field` names: its runtime, and the contents' hashes by name."""
+    named = references(template["spec"], (template.get("metadata") or {}).get("annotations"))
+    _check_names(field, named)
+    tracked = named.secrets if track_secrets else ()
+    maps, optional = named.config_maps, named.optional_config_maps
+    runtime, config_maps, secrets = await asyncio.gather(
+        _runtime(field, template, namespace, world),
+        _contents(field, CONFIG_MAP, maps, optional, namespace, world),
+        _contents(field, SECRET, tracked, named.optional_secrets, namespace, world),
+    )
+    return named, runtime, config_maps, secrets
+
+
+async def resolve_proven(
+    deployment: ModelDeployment, proven: ProvenRevision, world: World
+) -> Resolved:
+    """Resolve what Git keeps of a proven revision, if the world can still serve the same.
+
+    Raises Objected where a ConfigMap, a Secret or the runtime is not what it was proven with: what
+    came up would be something else, and nobody has proven that.
+    """
+    namespace, track = deployment.metadata.namespace, bool(proven.secrets)
+    if track and not world.options.track_secrets:
+        wanted = "an operator that may read Secrets, as it was proven by one"
+        found = "one that may not"
+        raise Objected(Objection("InvalidSpec", f"{PROVEN}.secrets", wanted, found))
+    _, runtime, config_maps, secrets = await _read_named(
+        f"{PROVEN}.template", proven.template.manifest(), namespace, track, world
+    )
+    kept = {one.name: one.hash for one in proven.config_maps}
+    for name in sorted(kept.keys() | config_maps.keys()):
+        _check_same(f"configMaps[{name}].hash", kept.get(name), config_maps.get(name))
+    _check_same("runtime.hash", _runtime_text(proven), _told_runtime(runtime))
+    _check_same("hash", proven.hash, proven.hash_with(secrets))
+    name = revision_name(deployment.metadata.name, proven.hash)
+    spec = {"deployment": deployment.metadata.name, **proven.revision_spec}
+    revision = Revision(name, proven.hash, proven.model.version)
+    return Resolved(revision, spec, proven.untracked)
+
+
+def _check_same(field: str, proven: str | None, now: str | None) -> None:
+    if proven != now:
+        wanted = f"{proven or 'none'}, as it was proven"
+        raise Objected(Objection("Conflict", f"{PROVEN}.{field}", wanted, now or "none"))
+
+
+def _runtime_text(proven: ProvenRevision) -> str | None:
+    return _told_runtime(proven.runtime.manifest() if proven.runtime else None)
+
+
+def _told_runtime(runtime: Mapping[str, str] | None) -> str | None:
+    return f"{runtime['kind']} {runtime['name']} {runtime['hash']}" if runtime else None
+
+
 async def _reference(
     deployment: ModelDeployment, stored: Collection[Manifest], world: World
 ) -> Mapping[str, Any] | None:
@@ -155,9 +210,9 @@ _MOST_NAMES = 64
 """How many ConfigMaps, and how many Secrets, a revision can list; the schema's bound."""
 
 
-def _check_names(named: References) -> None:
+def _check_names(field: str, named: References) -> None:
     """Refuse names that no object can have, before they become part of a URL or a status."""
-    field = "spec.template.spec"
+    field = f"{field}.spec"
     for kind, names in (("ConfigMap", named.config_maps), ("Secret", named.secrets)):
         for name in names:
             if len(name) > 253 or not _NAME.fullmatch(name):
@@ -169,7 +224,12 @@ def _check_names(named: References) -> None:
 
 
 async def _contents(
-    kind: Kind, names: Sequence[str], optional: Collection[str], namespace: str, world: World
+    field: str,
+    kind: Kind,
+    names: Sequence[str],
+    optional: Collection[str],
+    namespace: str,
+    world: World,
 ) -> dict[str, str]:
     found = await asyncio.gather(*(world.cluster.get(kind, namespace, n) for n in names))
     hashes: dict[str, str] = {}
@@ -177,7 +237,7 @@ async def _contents(
         if manifest is None and name in optional:
             continue
         if manifest is None:
-            raise Objected(_absent("spec.template.spec", f"{kind.kind} {namespace}/{name}"))
+            raise Objected(_absent(f"{field}.spec", f"{kind.kind} {namespace}/{name}"))
         hashes[name] = content_hash(
             {key: manifest.get(key) or {} for key in ("data", "binaryData")}
         )
@@ -185,7 +245,7 @@ async def _contents(
 
 
 async def _runtime(
-    template: Mapping[str, Any], namespace: str, world: World
+    field: str, template: Mapping[str, Any], namespace: str, world: World
 ) -> dict[str, str] | None:
     name = runtime_of(template)
     if name is None:
@@ -196,7 +256,7 @@ async def _runtime(
         if manifest is not None:
             return {"kind": kind.kind, "name": name, "hash": content_hash(manifest["spec"])}
     wanted = f"a ServingRuntime in {namespace} or a ClusterServingRuntime named {name}"
-    raise Objected(_absent("spec.template.spec.predictor.model.runtime", wanted))
+    raise Objected(_absent(f"{field}.spec.predictor.model.runtime", wanted))
 
 
 def _absent(field: str, wanted: str) -> Objection:

@@ -57,8 +57,9 @@ async def act(
     must wait for nothing.
     """
     route = await ensure_route(seen, decision, world)
-    if seen.resolved is not None and _is_wanted(seen.resolved, decision):
-        await _ensure_revision(seen, seen.resolved, world)
+    for resolved in filter(None, (seen.resolved, seen.restored)):
+        if _is_wanted(resolved, decision):
+            await _ensure_revision(seen, resolved, world)
     decision, record = await ensure_record(seen, decision, record, world)
     await _ensure_running(seen, decision, world)
     draining = await _stop_others(seen, decision, route, world)

@@ -71,6 +71,7 @@ from headgate.reconcile.acceptance import (
     check_ownership,
     check_signals,
     resolve,
+    resolve_proven,
 )
 from headgate.reconcile.commands import Told, read_commands
 from headgate.reconcile.drifting import read_drifts
@@ -129,22 +130,29 @@ class Observation:
     """What people ask for by annotations."""
     situation: Situation | None
     """None when there is nothing to decide: no spec was ever accepted."""
+    restored: Resolved | None = None
+    """What Git keeps of a proven revision, where nothing serves yet and so it comes first."""
 
     @property
     def evidence(self) -> Evidence | None:
         """What is known of the rollout in charge."""
         return self.judgement.evidence
 
+    def resolved_of(self, hash: str) -> Resolved | None:
+        """Return what the spec says of a revision; None if it is not in the spec (any more)."""
+        said = (one for one in (self.resolved, self.restored) if one is not None)
+        return next((one for one in said if one.revision.hash == hash), None)
+
     def template_of(self, hash: str) -> Mapping[str, Any] | None:
         """Return the template a revision can be made from; None if it is stored nowhere."""
-        if self.resolved is not None and self.resolved.revision.hash == hash:
-            return dict(self.resolved.spec["template"])
-        return self.children.template(hash)
+        said = self.resolved_of(hash)
+        return dict(said.spec["template"]) if said is not None else self.children.template(hash)
 
     def is_watched(self, hash: str) -> bool:
         """Whether a revision's requests and answers are to be seen by the collector."""
-        if self.resolved is not None and self.resolved.revision.hash == hash:
-            return "drift" in self.resolved.spec
+        said = self.resolved_of(hash)
+        if said is not None:
+            return "drift" in said.spec
         stored = self.children.revisions.get(hash)
         return stored is not None and "drift" in stored["spec"]
 
@@ -156,15 +164,16 @@ async def observe(key: Key, owner: Manifest, world: World, now: datetime) -> Obs
     memory = read_memory(owner.get("status") or {}, retry, now)
     children = await _children(key, owner, memory, world)
     resolved: Resolved | None = None
+    restored: Resolved | None = None
     if deployment is not None:
-        resolved, objection = await _accept(owner, deployment, children, memory, world)
+        resolved, restored, objection = await _accept(owner, deployment, children, memory, world)
     record = record_in_charge(memory.state, children.record)
     policy = _policy(record, deployment)
     guards = await _guards(key, memory, policy, deployment, resolved, children, world, now)
     if guards.objection is not None and objection is None:
         resolved, objection = None, guards.objection
-    desired = _desired(deployment, objection, resolved, memory.state)
-    look = partial(Observation, owner, deployment, objection, resolved)
+    desired = _desired(deployment, objection, resolved, restored, memory.state)
+    look = partial(Observation, owner, deployment, objection, resolved, restored=restored)
     told = read_commands(owner)
     if policy is None or desired is None:
         return look(memory, children, None, Judgement(None), guards, told, None)
@@ -329,20 +338,39 @@ async def _accept(
     children: Children,
     memory: Memory,
     world: World,
-) -> tuple[Resolved | None, Objection | None]:
+) -> tuple[Resolved | None, Resolved | None, Objection | None]:
+    """Resolve what is wanted, and what Git keeps that has to come first where nothing serves.
+
+    What was proven comes up even if what Git has since cannot be used.
+    """
+    restored: Resolved | None = None
     try:
         await check_gateway(deployment, world)
         await check_signals(deployment, world)
+        if memory.state.stable is None:
+            restored = await _restored(owner, deployment, children, world)
         resolved = await resolve(deployment, children.revisions.values(), world)
         await _check_names(owner, resolved.revision, children, world)
         await check_hostnames(owner, deployment, children.route, world)
     except Objected as error:
-        return None, error.objection
+        return None, restored, error.objection
     except Refused as error:
         # What the template names may not be read. What runs must go on being judged.
         wanted = "objects that the operator may read"
-        return None, Objection("Refused", "spec.template", wanted, str(error))
-    return resolved, None
+        return None, restored, Objection("Refused", "spec.template", wanted, str(error))
+    return resolved, restored, None
+
+
+async def _restored(
+    owner: Manifest, deployment: ModelDeployment, children: Children, world: World
+) -> Resolved | None:
+    proven = deployment.spec.rollout.proven_revision
+    if proven is None:
+        return None
+    restored = await resolve_proven(deployment, proven, world)
+    await _check_names(owner, restored.revision, children, world)
+    await check_hostnames(owner, deployment, children.route, world)
+    return restored
 
 
 async def _check_names(
@@ -379,16 +407,18 @@ def _desired(
     deployment: ModelDeployment | None,
     objection: Objection | None,
     resolved: Resolved | None,
+    restored: Resolved | None,
     state: State,
 ) -> Desired | None:
+    proven = restored.revision if restored is not None else None
     if deployment is not None and resolved is not None:
         rollout = deployment.spec.rollout
         hold = "spec.rollout.paused is true" if rollout.paused else ""
-        return Desired(resolved.revision, hold, rollout.retry)
+        return Desired(resolved.revision, hold, rollout.retry, proven)
     # A spec that cannot be used changes nothing: what runs is what is wanted, and it is held.
-    current = state.canary or state.stable
+    current = proven or state.canary or state.stable
     hold = f"the spec is not accepted: {objection.message}" if objection else ""
-    return Desired(current, hold, state.retry) if current else None
+    return Desired(current, hold, state.retry, proven) if current else None
 
 
 async def _health(key: Key, state: State, children: Children, world: World) -> dict[str, Health]:

@@ -61,9 +61,9 @@ async def ensure_record(
 
 def _model_of(seen: Observation, tried: Revision, returning: bool) -> Mapping[str, Any] | None:
     """What the tried revision's model is; None if nothing is to be recorded of it."""
-    resolved = seen.resolved
-    if resolved is not None and resolved.revision.hash == tried.hash:
-        model: Mapping[str, Any] = resolved.spec["model"]
+    said = seen.resolved_of(tried.hash)
+    if said is not None:
+        model: Mapping[str, Any] = said.spec["model"]
         return model
     stored = seen.children.revisions.get(tried.hash) if returning else None
     return stored["spec"]["model"] if stored is not None and seen.deployment is not None else None
@@ -112,6 +112,9 @@ def _rendered_record(
         spec["from"] = _reference(decision.state.stable)
     if deployment.spec.rollout.emergency:
         spec["emergency"] = render_emergency(owner, commit)
+    restored = _restored(seen, tried)
+    if restored is not None:
+        spec["restored"] = restored
     previous = _previous(records)
     if previous is not None:
         spec["previous"] = previous
@@ -128,12 +131,25 @@ def _rendered_record(
     }
 
 
+def _restored(seen: Observation, tried: Revision) -> dict[str, Any] | None:
+    """Say where a revision was proven that comes first because Git keeps it; None for others."""
+    restored, deployment = seen.restored, seen.deployment
+    proven = deployment.spec.rollout.proven_revision if deployment is not None else None
+    if restored is None or proven is None or restored.revision.hash != tried.hash:
+        return None
+    kept = proven.manifest()
+    return {name: kept[name] for name in ("provenAt", "rollout") if name in kept}
+
+
 def _rendered_policy(deployment: ModelDeployment) -> dict[str, Any]:
     """Copy the rules in force, with the steps that a default or a ramp stands for."""
     spec = deployment.spec
+    rollout = spec.rollout.manifest()
+    # Not a rule of this rollout: what it means is over once something serves.
+    rollout.pop("provenRevision", None)
     policy: dict[str, Any] = {
         "rollout": {
-            **spec.rollout.manifest(),
+            **rollout,
             "steps": [step.manifest() for step in spec.rollout.stages],
         },
         "objectives": [objective.manifest() for objective in spec.objectives],

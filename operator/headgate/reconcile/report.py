@@ -306,7 +306,8 @@ def _revision_status(
         status["phase"] = "Serving"
         if state.proven:
             already = (manifest.get("status") or {}).get("provenAt")
-            status |= {"proven": True, "provenAt": already or render_moment(state.phase_since)}
+            proven_at = already or _proven_elsewhere(hash, seen)
+            status |= {"proven": True, "provenAt": proven_at or render_moment(state.phase_since)}
     elif state.canary is not None and hash == state.canary.hash:
         preparing = state.phase in (Phase.PREPARING, Phase.DEGRADED)
         status["phase"] = "Preparing" if preparing else "Serving"
@@ -318,6 +319,14 @@ def _revision_status(
             "rejected": {"reason": rejection.reason, "rollout": name, "at": at},
         }
     return status
+
+
+def _proven_elsewhere(hash: str, seen: Observation) -> str | None:
+    """When a revision was proven that Git keeps; None for one that was proven here."""
+    if seen.restored is None or seen.restored.revision.hash != hash or seen.deployment is None:
+        return None
+    proven = seen.deployment.spec.rollout.proven_revision
+    return render_moment(proven.proven_at) if proven is not None else None
 
 
 # --- events --------------------------------------------------------------------------------------

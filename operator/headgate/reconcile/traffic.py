@@ -65,7 +65,8 @@ async def ensure_route(seen: Observation, decision: Decision, world: World) -> R
 
 def _listener(seen: Observation) -> Listener | None:
     """Return where requests come in: as an accepted spec says, else as they do now."""
-    if seen.resolved is not None and seen.deployment is not None:
+    accepted = seen.resolved is not None or seen.restored is not None
+    if accepted and seen.deployment is not None:
         return listener_of(seen.deployment)
     return read_listener(seen.children.route) if seen.children.route else None
 
