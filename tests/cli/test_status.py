@@ -762,7 +762,9 @@ def served(apiserver: ApiServer) -> Iterator[dict[str, str]]:
     apiserver.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
 
 
-async def store(apiserver: ApiServer, manifests: list[Manifest]) -> None:
+async def store(
+    apiserver: ApiServer, manifests: list[Manifest], namespace: str = NAMESPACE
+) -> None:
     """Create the objects and write their status, as the operator does."""
     cluster = KubernetesCluster(find_login(str(apiserver.kubeconfig)))
     try:
@@ -770,7 +772,7 @@ async def store(apiserver: ApiServer, manifests: list[Manifest]) -> None:
             labels = manifest["metadata"].get("labels", {})
             metadata = {
                 "name": manifest["metadata"]["name"],
-                "namespace": NAMESPACE,
+                "namespace": namespace,
                 "labels": labels,
             }
             made = await cluster.create(

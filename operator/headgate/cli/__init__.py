@@ -17,6 +17,7 @@ VERBS = (
     ("status", "show deployments, their revisions, weights, evidence and conditions"),
     ("why", "explain the last decision about a deployment"),
     ("audit", "make recorded decisions again, and say whether they come out equal"),
+    ("export", "write what Git should keep for the day a cluster is rebuilt"),
     ("profile", "describe training data, and hold data against it"),
     ("slo", "take over objectives from OpenSLO, and print rules for them"),
     ("simulate", "simulate a rollout offline, and say how often it would end how"),

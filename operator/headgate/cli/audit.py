@@ -7,12 +7,12 @@ made again (`cli.replayed`). With `--file` no cluster is asked for anything.
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headgate.cli import exits, reach
+from headgate.cli.documents import Unusable, read_documents
 
 if TYPE_CHECKING:
     from headgate.cli.lines import Line
@@ -21,11 +21,6 @@ if TYPE_CHECKING:
     from headgate.ports import Manifest
 
 SCHEMA = "headgate.dev/audit/v1"
-_LONGEST_MESSAGE = 500
-
-
-class Unusable(Exception):
-    """A file that holds no records; the text is for people."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,11 +51,11 @@ def run(args: argparse.Namespace) -> int:
 
         return reach.run("audit", args, work)
     try:
-        return _tell(read_file(args.file), args)
+        return _tell(read_documents(args.file, "ModelRollout"), args)
     except Unusable as error:
-        return _fail(str(error), exits.FAILED)
+        return reach.fail("audit", str(error), exits.FAILED)
     except reach.NotFound as error:
-        return _fail(str(error), exits.NOT_FOUND)
+        return reach.fail("audit", str(error), exits.NOT_FOUND)
 
 
 async def _of_cluster(there: Reach, args: argparse.Namespace) -> int:
@@ -70,45 +65,6 @@ async def _of_cluster(there: Reach, args: argparse.Namespace) -> int:
     if not objects.rollouts:
         raise reach.NotFound(f"{there.namespace}/{args.name} has no record yet")
     return _tell(objects.rollouts, args)
-
-
-def read_file(path: Path) -> Sequence[Manifest]:
-    """Read the ModelRollouts of a file, lists of them too. Raises Unusable."""
-    import yaml
-
-    try:
-        text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Unusable(f"{path}: {getattr(error, 'strerror', None) or error}") from error
-    try:
-        documents = list(yaml.load_all(text, Loader=_loader()))  # JSON is YAML too
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise Unusable(f"{path}: neither YAML nor JSON: {error}") from error
-    found = [one for document in documents for one in _records(document)]
-    if not found:
-        raise Unusable(f"{path}: wanted a ModelRollout, found none")
-    return found
-
-
-def _loader() -> Any:
-    """The safe loader, except that a moment stays the text that it is in the record."""
-    import yaml
-
-    class Loader(yaml.SafeLoader):
-        yaml_implicit_resolvers = {  # noqa: RUF012
-            first: [(tag, found) for tag, found in known if tag != "tag:yaml.org,2002:timestamp"]
-            for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
-        }
-
-    return Loader
-
-
-def _records(document: Any) -> Iterator[Manifest]:
-    if isinstance(document, dict) and document.get("kind") == "ModelRollout":
-        yield document
-    elif isinstance(document, dict) and isinstance(document.get("items"), list):
-        for item in document["items"]:
-            yield from _records(item)
 
 
 def _tell(records: Sequence[Manifest], args: argparse.Namespace) -> int:
@@ -148,10 +104,3 @@ def _as_json(found: Sequence[Replayed]) -> dict[str, Any]:
 
     records = [{**to_json(one), "equal": one.is_equal} for one in found]
     return {"schema": SCHEMA, "equal": all(one.is_equal for one in found), "records": records}
-
-
-def _fail(message: str, code: int) -> int:
-    from headgate.core.wording import plain
-
-    print(f"headgate audit: {plain(message, _LONGEST_MESSAGE)}", file=sys.stderr)
-    return code

@@ -43,7 +43,10 @@ class Reach:
 def add_arguments(
     parser: argparse.ArgumentParser, namespaces: bool, outputs: Sequence[str] = ("text", "json")
 ) -> None:
-    """Add the options of every verb that reads the cluster; `-A` with `namespaces` only."""
+    """Add the options of every verb that reads the cluster; `-A` with `namespaces` only.
+
+    The first of `outputs` is the default.
+    """
     parser.add_argument("-n", "--namespace", help="namespace; without it the context's own")
     if namespaces:
         parser.add_argument(
@@ -51,7 +54,10 @@ def add_arguments(
         )
     parser.add_argument("--kubeconfig", metavar="FILE", help="kubeconfig; without it kubectl's own")
     parser.add_argument("--context", help="context of the kubeconfig; without it the current one")
-    parser.add_argument("-o", "--output", choices=outputs, default="text", help="default: text")
+    default = outputs[0]
+    parser.add_argument(
+        "-o", "--output", choices=outputs, default=default, help=f"default: {default}"
+    )
 
 
 def run(verb: str, args: argparse.Namespace, work: Callable[[Reach], Awaitable[int]]) -> int:
@@ -61,17 +67,18 @@ def run(verb: str, args: argparse.Namespace, work: Callable[[Reach], Awaitable[i
     try:
         return asyncio.run(_with_cluster(args, work))
     except NotFound as error:
-        return _fail(verb, str(error), exits.NOT_FOUND)
+        return fail(verb, str(error), exits.NOT_FOUND)
     except (NoLogin, ClusterUnavailable) as error:
-        return _fail(verb, str(error), exits.UNREACHABLE)
+        return fail(verb, str(error), exits.UNREACHABLE)
     except Refused as error:
         hint = (
             "; are Headgate's CRDs installed (`headgate crds`)?" if "HTTP 404" in str(error) else ""
         )
-        return _fail(verb, f"{error}{hint}", exits.FAILED)
+        return fail(verb, f"{error}{hint}", exits.FAILED)
 
 
-def _fail(verb: str, message: str, code: int) -> int:
+def fail(verb: str, message: str, code: int) -> int:
+    """Say in one line on standard error why a verb failed; returns `code`."""
     from headgate.core.wording import plain
 
     print(f"headgate {verb}: {plain(message, _LONGEST_MESSAGE)}", file=sys.stderr)
