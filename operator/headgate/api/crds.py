@@ -14,10 +14,11 @@ from headgate import __version__
 from .model_deployment import MODEL_DEPLOYMENT
 from .model_revision import MODEL_REVISION
 from .model_rollout import MODEL_ROLLOUT
+from .release_policy import RELEASE_POLICY
 from .schema import VALIDATIONS, rule
 from .shape import GROUP, VERSION, Column, Kind
 
-KINDS = (MODEL_DEPLOYMENT, MODEL_REVISION, MODEL_ROLLOUT)
+KINDS = (MODEL_DEPLOYMENT, MODEL_REVISION, MODEL_ROLLOUT, RELEASE_POLICY)
 
 VERSION_ANNOTATION = "headgate.dev/version"
 """Which Headgate a CRD is of, so that an older chart cannot put an older one in its place."""
@@ -76,7 +77,7 @@ def render(kind: Kind) -> dict[str, Any]:
                 "shortNames": [kind.short_name],
                 "singular": kind.name.lower(),
             },
-            "scope": "Namespaced",
+            "scope": kind.scope,
             "versions": [
                 {
                     "name": VERSION,

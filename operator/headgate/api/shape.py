@@ -108,3 +108,5 @@ class Kind:
     columns: tuple[Column, ...]
     rules: tuple[tuple[str, str], ...] = ()
     """CEL rules on the whole object, each with its message."""
+    scope: Literal["Namespaced", "Cluster"] = "Namespaced"
+    """Whether its objects are in namespaces."""
