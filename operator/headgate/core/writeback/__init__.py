@@ -1,0 +1,1 @@
+"""What is to be written to Git after a rollback, and what must never be: pure and synchronous."""
