@@ -13,21 +13,16 @@ in; and what comes must have the digest that Git has.
 from __future__ import annotations
 
 import asyncio
-import errno
-import re
-import socket
 import ssl
 from collections.abc import Sequence
 from datetime import timedelta
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from typing import TypeVar
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
 
 from headgate import __version__
+from headgate.adapters.hosts import Hosts, NotAllowed, OpenResolver, is_special, with_port
 from headgate.adapters.text import one_line
 from headgate.core.drift.profile import Profile, ProfileError, digest, parse
 from headgate.ports import ProfileUnavailable
@@ -42,12 +37,13 @@ features has about 60 kB."""
 AGAIN = timedelta(seconds=30)
 """How long a failure is remembered: whoever waits here judges no canary meanwhile."""
 
-_HOST = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?|[0-9a-f:.]+")
 _REMEMBERED = 256
 _MESSAGE_LENGTH = 200
 _K = TypeVar("_K")
 _V = TypeVar("_V")
-_SETTING = "--profile-host"
+_SETTING = "operator's setting --profile-host"
+
+__all__ = ["HttpProfiles", "is_special", "with_port"]
 
 
 class HttpProfiles:
@@ -64,7 +60,7 @@ class HttpProfiles:
 
         An address that is listed itself is asked, whatever kind of address it is.
         """
-        self._hosts = frozenset(with_port(host) for host in hosts)
+        self._hosts = Hosts(frozenset(with_port(host) for host in hosts), _SETTING)
         self._ca_file = ca_file
         self._timeout, self._again = timeout.total_seconds(), again.total_seconds()
         self._known: dict[str, Profile] = {}
@@ -100,23 +96,14 @@ class HttpProfiles:
     def _check(self, address: str) -> None:
         """Refuse an address that is none, or that nobody allowed."""
         try:
-            parts = urlsplit(address)
-            host, port = (parts.hostname or "").lower(), parts.port or 443
-        except ValueError as error:
-            raise ProfileUnavailable("an https address", one_line(address, 80)) from error
-        if parts.scheme != "https" or not host or "@" in parts.netloc or parts.fragment:
-            raise ProfileUnavailable(
-                "an https address without credentials", one_line(address, _MESSAGE_LENGTH)
-            )
-        if f"{host}:{port}" not in self._hosts:
-            allowed = ", ".join(sorted(self._hosts)) or "no host"
-            wanted = f"a host that the operator's setting {_SETTING} allows ({allowed})"
-            raise ProfileUnavailable(wanted, f"{host}:{port}")
+            self._hosts.check(address)
+        except NotAllowed as error:
+            raise ProfileUnavailable(error.wanted, error.found) from error
 
     async def _get(self, address: str) -> bytes:
         connector = aiohttp.TCPConnector(
             ssl=ssl.create_default_context(cafile=self._ca_file),
-            resolver=_OpenResolver(),
+            resolver=OpenResolver(),
             use_dns_cache=False,
         )
         session = aiohttp.ClientSession(
@@ -159,62 +146,3 @@ def _checked(body: bytes, wanted: str) -> Profile:
     if found != wanted:
         raise ProfileUnavailable(f"the profile {wanted}", found)
     return profile
-
-
-def with_port(host: str) -> str:
-    """Return `host:port` in small letters, 443 if none is named; raises ValueError if it is none.
-
-    An IPv6 address is written in brackets.
-    """
-    parts = urlsplit(f"//{host}")
-    if parts.netloc != host or "@" in host or not _HOST.fullmatch(parts.hostname or ""):
-        raise ValueError(f"wanted a host, found {host!r}")
-    return f"{parts.hostname}:{parts.port or 443}"
-
-
-def is_special(address: str) -> bool:
-    """Whether no name may lead to this address: the machine itself, its link, or no host at all.
-
-    Private networks (RFC 1918) are where stores of artifacts are, so they are none.
-    """
-    found: Any = ip_address(address.partition("%")[0])
-    if isinstance(found, IPv6Address):
-        inner = IPv4Address(int(found) & 0xFFFFFFFF) if found in _NAT64 else None
-        found = found.ipv4_mapped or found.sixtofour or inner or found
-    return bool(
-        found in _METADATA
-        or found.is_loopback
-        or found.is_link_local
-        or found.is_multicast
-        or found.is_unspecified
-        or found.is_reserved
-    )
-
-
-_NAT64 = ip_network("64:ff9b::/96")  # RFC 6052: an IPv4 address is in the last 32 bits
-_METADATA = frozenset(map(ip_address, ("fd00:ec2::254", "fd20:ce::254", "100.100.100.200")))
-"""Where clouds tell a machine its credentials, besides 169.254.169.254: AWS, Google, Alibaba."""
-
-
-class _OpenResolver(AbstractResolver):
-    """Resolves names, and leaves out special addresses: what is resolved is what is connected to.
-
-    Addresses that are no names do not come here.
-    """
-
-    def __init__(self) -> None:
-        self._resolver = aiohttp.ThreadedResolver()
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        """Return the addresses of a host; raises OSError if none may be asked."""
-        found = await self._resolver.resolve(host, port, family)
-        fit = [one for one in found if not is_special(one["host"])]
-        if not fit:
-            raise OSError(errno.EPERM, f"{host} is a loopback, link-local or other special address")
-        return fit
-
-    async def close(self) -> None:
-        """Free what resolving holds."""
-        await self._resolver.close()

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, get_type_hints
 from urllib.parse import urlsplit
 
-from headgate.adapters.profile_http import with_port
+from headgate.adapters.hosts import with_port
 from headgate.api.quantities import Duration
 from headgate.runtime.logs import FORMATS, LEVELS
 
