@@ -10,12 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
+from enum import StrEnum
 from typing import Any, Protocol
 
 from headgate.core.counters import Point, Series
 from headgate.core.drift.profile import Profile
 from headgate.core.slo.budget import WindowCounts
 from headgate.core.slo.level import ServiceLevel
+from headgate.core.writeback.wanted import PastCommit
 
 Manifest = Mapping[str, Any]
 
@@ -71,6 +73,7 @@ class Kind:
 MODEL_DEPLOYMENT = Kind("headgate.dev", "v1alpha1", "modeldeployments", "ModelDeployment")
 MODEL_REVISION = Kind("headgate.dev", "v1alpha1", "modelrevisions", "ModelRevision")
 MODEL_ROLLOUT = Kind("headgate.dev", "v1alpha1", "modelrollouts", "ModelRollout")
+RELEASE_POLICY = Kind("headgate.dev", "v1alpha1", "releasepolicies", "ReleasePolicy")
 INFERENCE_SERVICE = Kind("serving.kserve.io", "v1beta1", "inferenceservices", "InferenceService")
 SERVING_RUNTIME = Kind("serving.kserve.io", "v1alpha1", "servingruntimes", "ServingRuntime")
 CLUSTER_SERVING_RUNTIME = Kind(
@@ -93,6 +96,7 @@ KINDS = (
     MODEL_DEPLOYMENT,
     MODEL_REVISION,
     MODEL_ROLLOUT,
+    RELEASE_POLICY,
     INFERENCE_SERVICE,
     SERVING_RUNTIME,
     CLUSTER_SERVING_RUNTIME,
@@ -476,3 +480,125 @@ class Clock(Protocol):
 
     def now(self) -> datetime:
         """The wall clock in aware UTC."""
+
+
+class ForgeUnavailable(Unavailable):
+    """A repository, forge or webhook timed out, is overloaded or does not take our credentials.
+
+    `retry_after` is what the server asked for, or None. The text names what was tried, and has no
+    credentials in it.
+    """
+
+    def __init__(self, message: str, retry_after: timedelta | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Stale(Exception):
+    """What was to be replaced is no longer what was read: somebody was faster. Read it again."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A file at the head of a branch.
+
+    `version` is what a write is held against (a blob's or commit's id), `commit` the branch's head
+    when it was read.
+    """
+
+    path: str
+    content: bytes
+    version: str
+    commit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """A file's new content, and the commit that brings it.
+
+    `committer` is a name and an e-mail address; None is whoever the credentials belong to, whose
+    commits some forges sign.
+    """
+
+    branch: str
+    file: SourceFile
+    content: bytes
+    message: str
+    committer: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A commit that was made; `url` is where people see it, or empty."""
+
+    sha: str
+    url: str = ""
+
+
+class ProposalState(StrEnum):
+    """How a pull request stands; closed means that nobody merged it."""
+
+    OPEN = "open"
+    MERGED = "merged"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A pull request, by its number and address."""
+
+    number: int
+    url: str
+    state: ProposalState
+
+
+class Repository(Protocol):
+    """A Git repository of which single files are read and replaced.
+
+    Every method raises ForgeUnavailable when trying again later may help, and Refusal for what will
+    be refused again.
+    """
+
+    async def read(self, path: str, branch: str) -> SourceFile | None:
+        """Read a file at the head of a branch; None if the branch, or a plain file, is not there.
+
+        A symbolic link is no plain file.
+        """
+
+    async def history(self, path: str, branch: str, limit: int) -> Sequence[PastCommit]:
+        """Return the newest commits of a branch that touched a file, at most `limit`."""
+
+    async def commit(self, replacement: Replacement) -> Commit:
+        """Replace a file by one commit on top of the branch, never by force.
+
+        Raises Stale if the file, or the branch it is on, is no longer what was read.
+        """
+
+    async def find(self, branch: str, word: str) -> Sequence[str] | None:
+        """Return the YAML and JSON files that have this word; None if that cannot be searched."""
+
+    async def close(self) -> None:
+        """Free what is held."""
+
+
+class Forge(Repository, Protocol):
+    """A repository behind a forge that knows pull requests."""
+
+    async def branch(self, name: str, commit: str) -> None:
+        """Make a branch at a commit; one of that name is left as it is."""
+
+    async def propose(self, branch: str, base: str, title: str, body: str) -> Proposal:
+        """Open a pull request from `branch` into `base`, or return the one that is open."""
+
+    async def proposal(self, branch: str, base: str) -> Proposal | None:
+        """Return the newest pull request from `branch` into `base`, whatever its state."""
+
+
+class Webhooks(Protocol):
+    """Receivers of notifications."""
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> None:
+        """Send one notification; returns when the receiver took it (2xx).
+
+        Raises ForgeUnavailable if it did not, and Refusal if the address may not be asked.
+        """

@@ -17,7 +17,7 @@ from headgate.core.revision import record_digest
 from headgate.core.writeback import cloudevent, texts, wanted
 from headgate.core.writeback.reasons import Refusal, Why
 from headgate.core.writeback.source import Change
-from headgate.core.writeback.wanted import Commit
+from headgate.core.writeback.wanted import PastCommit
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 UID = "0f9d8ad9-6b82-4ad0-aa51-e37a95038745"
@@ -133,8 +133,8 @@ def test_the_branch_is_the_same_each_time() -> None:
 
 def test_our_commit_is_found_by_its_trailer() -> None:
     """One write per record, also where nobody remembers it but Git."""
-    ours = Commit("a1", texts.commit_message(rollback(), ()))
-    person = Commit("b2", "Bump fraud to 8")
+    ours = PastCommit("a1", texts.commit_message(rollback(), ()))
+    person = PastCommit("b2", "Bump fraud to 8")
 
     assert wanted.is_written(rollback(), (person, ours)) == ours
     assert wanted.is_written(replace(rollback(), uid="other"), (person, ours)) is None
@@ -142,22 +142,38 @@ def test_our_commit_is_found_by_its_trailer() -> None:
 
 def test_a_trailer_in_the_middle_of_a_sentence_is_none() -> None:
     """Only a line of its own is a trailer."""
-    commit = Commit("b2", f"This mentions Rollback-Record: {UID} in passing")
+    commit = PastCommit("b2", f"This mentions Rollback-Record: {UID} in passing")
 
     assert wanted.is_written(rollback(), (commit,)) is None
 
 
 def test_our_own_commit_is_not_reverted() -> None:
     """What came by a commit of ours and failed is for people to look at."""
-    ours = Commit("a1", texts.commit_message(replace(rollback(), uid="earlier"), ()))
+    earlier = replace(rollback(), uid="earlier", stable=rollback().rejected)
+    ours = PastCommit("a1b2c3d4e5f6a7", texts.commit_message(earlier, ()))
 
     with pytest.raises(Refusal) as refusal:
-        wanted.check_no_revert_of_revert((ours, Commit("b2", "Bump")))
-    wanted.check_no_revert_of_revert((Commit("b2", "Bump"), ours))
-    wanted.check_no_revert_of_revert(())
+        wanted.check_no_revert_of_revert(rollback(), (PastCommit("b2", "Bump"), ours))
 
     assert refusal.value.why is Why.REVERT_OF_REVERT
-    assert "the record earlier" in refusal.value.message
+    assert refusal.value.message == "the rejected version came by our own commit a1b2c3d4e5f6"
+
+
+@pytest.mark.parametrize(
+    "earlier",
+    [
+        pytest.param(replace(rollback(), uid="earlier"), id="it restored another version"),
+        pytest.param(
+            replace(rollback(), deployment="ranking", stable=rollback().rejected),
+            id="it was for another deployment in the same file",
+        ),
+    ],
+)
+def test_other_commits_of_ours_stand_in_no_way(earlier: wanted.Rollback) -> None:
+    """Only the commit that brought the rejected version makes a loop."""
+    commit = PastCommit("a1", texts.commit_message(earlier, ()))
+
+    wanted.check_no_revert_of_revert(rollback(), (commit,))
 
 
 RATES = [
@@ -213,7 +229,8 @@ def test_a_commit_says_what_why_and_which_record() -> None:
         "AnalysisFailed: errors: 9 of 40 requests failed\n\n"
         "This restores what already serves, so that nothing is rolled out by it. Changed:\n"
         "- spec.model.version\n\n"
-        f"Rollback-Record: {UID}\nRollback-Of: 01234567\nRollback-To: 89abcdef\n"
+        f"Rollback-Record: {UID}\nRollback-Deployment: models/fraud\n"
+        "Rollback-Of: 01234567\nRollback-To: 89abcdef\n"
     )
 
 

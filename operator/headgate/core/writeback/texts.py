@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from headgate.core.memory import render_moment
 from headgate.core.wording import plain
 from headgate.core.writeback.source import Change, written
-from headgate.core.writeback.wanted import TRAILER, Rollback
+from headgate.core.writeback.wanted import DEPLOYMENT_TRAILER, TO_TRAILER, TRAILER, Rollback
 
 _LONGEST_SUBJECT = 72
 
@@ -33,8 +33,9 @@ def commit_message(rollback: Rollback, changes: Sequence[Change]) -> str:
         f"This restores what already serves, so that nothing is rolled out by it. Changed:\n"
         f"{changed}\n\n"
         f"{TRAILER}: {rollback.uid}\n"
+        f"{DEPLOYMENT_TRAILER}: {rollback.namespace}/{rollback.deployment}\n"
         f"Rollback-Of: {rollback.rejected.hash}\n"
-        f"Rollback-To: {rollback.stable.hash}\n"
+        f"{TO_TRAILER}: {rollback.stable.hash}\n"
     )
 
 

@@ -25,6 +25,12 @@ ORIGIN = "config.kubernetes.io/origin"
 TRAILER = "Rollback-Record"
 """Trailer of our commits: the uid of the ModelRollout that they are for."""
 
+DEPLOYMENT_TRAILER = "Rollback-Deployment"
+"""Trailer of our commits: namespace and name of the ModelDeployment."""
+
+TO_TRAILER = "Rollback-To"
+"""Trailer of our commits: the hash of the revision that they restore."""
+
 HISTORY = 20
 """Commits of a file that are searched for ours."""
 
@@ -61,7 +67,7 @@ class Rollback:
 
 
 @dataclass(frozen=True, slots=True)
-class Commit:
+class PastCommit:
     """One commit of the history of a file."""
 
     sha: str
@@ -135,21 +141,25 @@ def records_in(message: str) -> tuple[str, ...]:
     return tuple(_TRAILER.findall(message))
 
 
-def is_written(rollback: Rollback, history: Sequence[Commit]) -> Commit | None:
+def is_written(rollback: Rollback, history: Sequence[PastCommit]) -> PastCommit | None:
     """Return the commit that was made for this record, if one is in the file's history."""
     return next((each for each in history if rollback.uid in records_in(each.message)), None)
 
 
-def check_no_revert_of_revert(history: Sequence[Commit]) -> None:
+def check_no_revert_of_revert(rollback: Rollback, history: Sequence[PastCommit]) -> None:
     """
-    Refuse when the newest commit of the file is one of ours: it brought what was rolled back.
+    Refuse when a commit of ours brought what was rolled back.
 
     Raises:
-        Refusal: It is.
+        Refusal: One did.
     """
-    if history and (records := records_in(history[0].message)):
-        message = f"the rejected version came by our own commit for the record {records[0]}"
-        raise Refusal(Why.REVERT_OF_REVERT, message)
+    ours = f"{DEPLOYMENT_TRAILER}: {rollback.namespace}/{rollback.deployment}"
+    restored = f"{TO_TRAILER}: {rollback.rejected.hash}"
+    for commit in history:
+        lines = [line.strip() for line in commit.message.splitlines()]
+        if ours in lines and restored in lines:
+            message = f"the rejected version came by our own commit {commit.sha[:12]}"
+            raise Refusal(Why.REVERT_OF_REVERT, message)
 
 
 def wait_for(
