@@ -545,11 +545,12 @@ class ProposalState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A pull request, by its number and address."""
+    """A pull request, by its number and address, and the description that it has now."""
 
     number: int
     url: str
     state: ProposalState
+    body: str = ""
 
 
 class Repository(Protocol):
@@ -574,8 +575,8 @@ class Repository(Protocol):
         Raises Stale if the file, or the branch it is on, is no longer what was read.
         """
 
-    async def find(self, branch: str, word: str) -> Sequence[str] | None:
-        """Return the YAML and JSON files that have this word; None if that cannot be searched."""
+    async def find(self, branch: str, words: Sequence[str]) -> Sequence[str] | None:
+        """Return the YAML and JSON files that have all these words; None if it cannot search."""
 
     async def close(self) -> None:
         """Free what is held."""

@@ -236,6 +236,7 @@ class GitHubFake(Fake):
             "html_url": f"https://forge.example/acme/models/pull/{pull.number}",
             "state": pull.state,
             "merged_at": "2026-11-25T12:00:00Z" if pull.merged else None,
+            "body": pull.body or None,
             "head": {"ref": pull.head, "label": f"acme:{pull.head}"},
             "base": {"ref": pull.base},
         }
@@ -332,6 +333,7 @@ class GitLabFake(Fake):
             "iid": pull.number,
             "web_url": f"https://forge.example/acme/models/-/merge_requests/{pull.number}",
             "state": state,
+            "description": pull.body,
             "source_branch": pull.head,
             "target_branch": pull.base,
         }
@@ -400,6 +402,7 @@ class GiteaFake(GitHubFake):
             "html_url": f"https://forge.example/acme/models/pulls/{pull.number}",
             "state": pull.state,
             "merged": pull.merged,
+            "body": pull.body,
             "head": {
                 "ref": f"refs/pull/{pull.number}/head" if deleted else pull.head,
                 "label": pull.head,

@@ -207,7 +207,7 @@ async def test_opening_a_pull_request_twice_gives_the_same_one(forge: Side) -> N
     second = await forge.ours.propose("topic", "main", "Restore", "Because")
 
     assert first == second
-    assert (first.number, first.state) == (1, ProposalState.OPEN)
+    assert (first.number, first.state, first.body) == (1, ProposalState.OPEN, "Because")
     assert len(forge.theirs.pulls) == 1
 
 
@@ -373,14 +373,18 @@ async def test_a_link_in_git_is_no_file(plain: Side) -> None:
     assert await plain.ours.read("link.yaml", "links") is None
 
 
-async def test_files_are_found_by_a_word(plain: Side) -> None:
-    """Only manifests that have the word, wherever they are."""
-    plain.theirs.push("main", "a/b.yml", b"kind: ModelDeployment\n", "Add")
-    plain.theirs.push("main", "a/notes.txt", b"kind: ModelDeployment\n", "Add notes")
-    plain.theirs.push("main", "a/c.yaml", b"kind: ModelDeploymentList\n", "Add a list")
+async def test_files_are_found_by_words(plain: Side) -> None:
+    """Only manifests that have all of them, wherever they are."""
+    plain.theirs.push(
+        "main", "a/b.yml", b"kind: ModelDeployment\nmetadata:\n  name: fraud\n", "Add"
+    )
+    plain.theirs.push("main", "a/notes.txt", b"kind: ModelDeployment\n  fraud\n", "Add notes")
+    plain.theirs.push(
+        "main", "a/c.yaml", b"kind: ModelDeployment\nmetadata:\n  name: ranking\n", "Add another"
+    )
 
-    assert await plain.ours.find("main", "ModelDeployment") == ["a/b.yml"]
-    assert await plain.ours.find("main", "NoSuchWord") == []
+    assert await plain.ours.find("main", ["ModelDeployment", "fraud"]) == ["a/b.yml"]
+    assert await plain.ours.find("main", ["NoSuchWord"]) == []
 
 
 async def test_git_that_cannot_be_reached_is_unavailable(tmp_path: Path) -> None:

@@ -128,7 +128,10 @@ def test_a_deployment_that_is_gone_wants_nothing() -> None:
 
 def test_the_branch_is_the_same_each_time() -> None:
     """Two processes, and one that starts again, mean the same branch."""
-    assert wanted.branch_of(rollback()) == "headgate/rollback/models-fraud-01234567"
+    assert wanted.branches_of(rollback()) == (
+        "headgate/rollback/models-fraud-01234567",
+        "headgate/rollback/models-fraud-01234567-7",
+    )
 
 
 def test_our_commit_is_found_by_its_trailer() -> None:

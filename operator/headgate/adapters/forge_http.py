@@ -103,6 +103,11 @@ def part_of(found: Any, *names: str) -> str:
     return found
 
 
+def body_of(found: Mapping[str, object], name: str) -> str:
+    """Return a description, which forges leave out or make null when it is empty."""
+    return str(found.get(name) or "")
+
+
 def who(committer: tuple[str, str] | None) -> dict[str, str] | None:
     """Render a committer; None lets the forge take, and maybe sign for, the token's owner."""
     return None if committer is None else {"name": committer[0], "email": committer[1]}

@@ -113,13 +113,14 @@ class GitRepository:
                 found.append(PastCommit(sha, message))
         return found
 
-    async def find(self, branch: str, word: str) -> Sequence[str] | None:
-        """Return the YAML and JSON files that have this word, at most FILES_SEARCHED."""
+    async def find(self, branch: str, words: Sequence[str]) -> Sequence[str] | None:
+        """Return the YAML and JSON files that have all these words, at most FILES_SEARCHED."""
         commit = await self._fetch(branch)
         if commit is None:
             return ()
         kinds = ("*.yaml", "*.yml", "*.json")
-        search = ("grep", "-z", "-l", "-w", "-F", "-e", word, commit, "--", *kinds)
+        patterns = [each for word in words for each in ("-e", word)]
+        search = ("grep", "-z", "-l", "-w", "-F", "--all-match", *patterns, commit, "--", *kinds)
         code, out, err = await self._run(search)
         if code > 1:
             raise ForgeUnavailable(self._text("search", err))

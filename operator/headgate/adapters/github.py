@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from headgate.adapters.forge_http import (
     Api,
+    body_of,
     decoded,
     encoded,
     origin_of,
@@ -64,7 +65,7 @@ class GitHub:
         found = await self._api.read("commits", query=query) or ()
         return [PastCommit(part_of(c, "sha"), part_of(c, "commit", "message")) for c in found]
 
-    async def find(self, branch: str, word: str) -> Sequence[str] | None:
+    async def find(self, branch: str, words: Sequence[str]) -> Sequence[str] | None:
         """Say that it cannot be searched: GitHub searches the default branch only, and later."""
         return None
 
@@ -127,4 +128,6 @@ def _proposal(found: dict[str, object]) -> Proposal:
     state = ProposalState.OPEN
     if found.get("state") == "closed":
         state = ProposalState.MERGED if found.get("merged_at") else ProposalState.CLOSED
-    return Proposal(int(str(found.get("number"))), part_of(found, "html_url"), state)
+    return Proposal(
+        int(str(found.get("number"))), part_of(found, "html_url"), state, body_of(found, "body")
+    )

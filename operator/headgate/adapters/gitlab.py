@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from headgate.adapters.forge_http import (
     Api,
+    body_of,
     decoded,
     encoded,
     origin_of,
@@ -61,7 +62,7 @@ class GitLab:
         found = await self._api.read("repository", "commits", query=query) or ()
         return [PastCommit(part_of(each, "id"), part_of(each, "message")) for each in found]
 
-    async def find(self, branch: str, word: str) -> Sequence[str] | None:
+    async def find(self, branch: str, words: Sequence[str]) -> Sequence[str] | None:
         """Say that it cannot be searched: not every GitLab searches branches."""
         return None
 
@@ -133,4 +134,5 @@ class GitLab:
 
 def _proposal(found: dict[str, object]) -> Proposal:
     state = _STATES.get(str(found.get("state")), ProposalState.OPEN)
-    return Proposal(int(str(found.get("iid"))), part_of(found, "web_url"), state)
+    body = body_of(found, "description")
+    return Proposal(int(str(found.get("iid"))), part_of(found, "web_url"), state, body)

@@ -73,7 +73,6 @@ _BAD_KUBECONFIG = (
 # A server-side apply with an unknown or mistyped field is answered 500, not 400 (measured, 1.36).
 _BAD_APPLY = "failed to create typed patch object"
 _KIND_OF = {(kind.api_version, kind.kind): kind for kind in KINDS}
-_WRITE = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,8 +199,14 @@ class KubernetesCluster:
     """
 
     def __init__(
-        self, login: Login, *, on_call: OnCall = _ignore, timeout: timedelta = REQUEST_TIMEOUT
+        self,
+        login: Login,
+        *,
+        on_call: OnCall = _ignore,
+        timeout: timedelta = REQUEST_TIMEOUT,
+        field_manager: str = FIELD_MANAGER,
     ) -> None:
+        self._write = {"fieldManager": field_manager, "fieldValidation": "Strict"}
         self._login = login
         self._on_call = on_call
         self._timeout = timeout.total_seconds()
@@ -239,7 +244,7 @@ class KubernetesCluster:
     async def create(self, manifest: Manifest) -> Manifest:
         """Create an object; raises Conflict if one of that name exists."""
         kind, namespace, name = _identity(manifest)
-        request = _Request("create", kind, namespace, query=_WRITE, body=dict(manifest))
+        request = _Request("create", kind, namespace, query=self._write, body=dict(manifest))
         answer = await self._send(request)
         return _object(_Request("create", kind, namespace, name), answer)
 
@@ -264,7 +269,7 @@ class KubernetesCluster:
             kind,
             namespace,
             name,
-            query={**_WRITE, "force": "true"},
+            query={**self._write, "force": "true"},
             content_type="application/apply-patch+yaml",
             body=dict(manifest),
         )
@@ -285,7 +290,7 @@ class KubernetesCluster:
             namespace,
             name,
             subresource="status",
-            query=_WRITE,
+            query=self._write,
             content_type="application/merge-patch+json",
             body={"metadata": {"resourceVersion": version}, "status": difference},
         )

@@ -135,14 +135,21 @@ class ReleasePolicySpec(Shape):
 
     namespaces: Annotated[tuple[DnsLabel, ...], Field(min_length=1, max_length=64), ListSet()]
     """Namespaces whose ModelDeployments the policy is for, 1 to 64, each by its name."""
+    # `mode` is absent where the API server checks the default, {}, before it fills it in.
     git_writeback: Annotated[
         GitWriteback,
         Rule(
-            "!(self.mode in ['PullRequest', 'Commit']) || has(self.repository)",
+            "!has(self.mode) || !(self.mode in ['PullRequest', 'Commit']) || has(self.repository)",
             "wanted a repository for this mode",
         ),
-        Rule("self.mode != 'PullRequest' || has(self.forge)", "wanted a forge for PullRequest"),
-        Rule("self.mode != 'Notify' || has(self.webhook)", "wanted a webhook for Notify"),
+        Rule(
+            "!has(self.mode) || self.mode != 'PullRequest' || has(self.forge)",
+            "wanted a forge for PullRequest",
+        ),
+        Rule(
+            "!has(self.mode) || self.mode != 'Notify' || has(self.webhook)",
+            "wanted a webhook for Notify",
+        ),
         Rule("!has(self.apiUrl) || has(self.forge)", "wanted apiUrl with a forge only"),
         Rule("!has(self.sign) || !has(self.forge)", "wanted sign without a forge only"),
     ] = GitWriteback()

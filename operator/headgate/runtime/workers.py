@@ -15,7 +15,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from headgate.ports import Clock, ClusterUnavailable, Conflict, Refused, Unavailable
+from headgate.ports import (
+    Clock,
+    ClusterUnavailable,
+    Conflict,
+    ForgeUnavailable,
+    Refused,
+    Unavailable,
+)
 from headgate.reconcile.world import Key, Report, Transition
 from headgate.runtime.queue import Queue
 
@@ -150,6 +157,6 @@ class Workers:
 
 
 def _retry_after_seconds(error: Unavailable) -> float | None:
-    if isinstance(error, ClusterUnavailable) and error.retry_after is not None:
+    if isinstance(error, ClusterUnavailable | ForgeUnavailable) and error.retry_after is not None:
         return error.retry_after.total_seconds()
     return None

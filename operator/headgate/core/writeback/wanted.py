@@ -53,6 +53,7 @@ class Rollback:
     namespace: str
     name: str
     uid: str
+    number: int
     deployment: str
     deployment_uid: str
     rejected: Version
@@ -91,6 +92,7 @@ def read_rollback(manifest: Mapping[str, Any]) -> Rollback | None:
         namespace=metadata["namespace"],
         name=metadata["name"],
         uid=metadata["uid"],
+        number=spec["number"],
         deployment=spec["deployment"],
         deployment_uid=spec["deploymentUID"],
         rejected=_version(spec["to"]),
@@ -130,10 +132,16 @@ def stands(rollback: Rollback, deployment: Mapping[str, Any] | None) -> bool:
     )
 
 
-def branch_of(rollback: Rollback) -> str:
-    """Return the name of the branch for a record: always the same, so that repeats are no-ops."""
+def branches_of(rollback: Rollback) -> tuple[str, str]:
+    """
+    Return the name of the branch for a record, always the same so that repeats are no-ops.
+
+    The second one is for a version that was rejected before and tried again: the first may be that
+    of a pull request which was merged or closed then.
+    """
     where = f"{rollback.namespace}-{rollback.deployment}"
-    return f"headgate/rollback/{where}-{rollback.rejected.hash}"
+    name = f"headgate/rollback/{where}-{rollback.rejected.hash}"
+    return name, f"{name}-{rollback.number}"
 
 
 def records_in(message: str) -> tuple[str, ...]:
