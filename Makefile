@@ -59,7 +59,7 @@ scenarios: $(READY) ## Run the scenarios in embedded worlds of their own
 	$(RUN) -m pytest e2e/scenarios -m sandbox $(ARGS)
 
 e2e-flux: $(READY) ## Run the stories of Flux in an embedded world that it syncs
-	$(RUN) -m pytest e2e/scenarios -m flux $(ARGS)
+	$(RUN) -m pytest tests/gitops e2e/scenarios -m flux $(ARGS)
 
 bench-decisions: $(READY) ## Replay what is promised of decisions; ARGS=--quick is what CI runs
 	$(RUN) -m bench.decisions $(ARGS)

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -121,14 +121,16 @@ class EmbeddedWorlds:
     ending: threading.Event = field(default_factory=threading.Event)
 
     @contextmanager
-    def up(self, name: str, *options: str) -> Iterator[Cluster]:
-        """Bring a new world up with these options, and down at the end; its logs stay."""
+    def up(self, name: str, *options: str, without: Sequence[str] = ()) -> Iterator[Cluster]:
+        """Bring a new world up with these options, without these parts, and down at the end; its
+        logs stay."""
         logs = world_directory(name) / "logs"
         if logs in self.logs:
             raise WorldError(f"{name}: HEADGATE_SANDBOX names the folder of another world")
         self.logs.append(logs)
-        added = [word for option in options for word in ("--with", option)]
-        _run_sandbox(name, "up", "--fresh", "--lifetime-of", str(os.getpid()), *added)
+        chosen = [word for option in options for word in ("--with", option)]
+        chosen += [word for part in without for word in ("--without", part)]
+        _run_sandbox(name, "up", "--fresh", "--lifetime-of", str(os.getpid()), *chosen)
         try:
             with self.opened(load_world(name)) as cluster:
                 yield cluster

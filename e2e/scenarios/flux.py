@@ -77,7 +77,7 @@ class Flux:
         (team.folder / "README.md").write_text("What serves.\n")
         team.commit("Begin")
         for file in ("access", "source"):
-            for manifest in _sample(file):
+            for manifest in sample(file):
                 if manifest["kind"] == "GitRepository":
                     address = {"url": repository_url(world), "interval": _SOURCE_INTERVAL}
                     manifest["spec"].update(address)
@@ -100,7 +100,7 @@ class Flux:
         return self.world.control_plane.kubectl(*arguments, stdin=stdin)
 
 
-def _sample(name: str) -> list[Json]:
+def sample(name: str) -> list[Json]:
     """Return the objects of a sample, in the scenarios' namespace."""
     text = (SAMPLES / f"{name}.yaml").read_text()
     manifests: list[Json] = [manifest for manifest in yaml.safe_load_all(text) if manifest]
@@ -114,11 +114,11 @@ def _sample(name: str) -> list[Json]:
 class FluxRelease(Release):
     """A ModelDeployment that reaches the cluster by a commit and a Kustomization of its own."""
 
-    def __init__(self, flux: Flux, name: str, sample: str = "wait", timeout: str = "3m") -> None:
-        """Prepare; nothing exists before the first commit. `sample` says how Flux waits."""
+    def __init__(self, flux: Flux, name: str, how: str = "wait", timeout: str = "3m") -> None:
+        """Prepare; nothing exists before the first commit. `how` names the sample to wait by."""
         super().__init__(flux.cluster, name)
         self.flux = flux
-        (self._kustomization,) = _sample(sample)
+        (self._kustomization,) = sample(how)
         self._kustomization["metadata"]["name"] = name
         spec = self._kustomization["spec"]
         # Nothing else is synced here that it could wait for.

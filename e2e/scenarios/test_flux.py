@@ -208,7 +208,7 @@ def test_what_a_hand_wrote_with_kubectl_is_gone_at_the_next_interval(flux: Flux)
 def test_who_waits_for_the_rollout_is_told_when_it_is_over(flux: Flux) -> None:
     """With `healthCheckExprs` on RolledOut a commit is in progress for as long as it is a canary,
     healthy once promoted, and failed once taken back."""
-    with FluxRelease(flux, "whole", sample="rolled-out") as fraud:
+    with FluxRelease(flux, "whole", how="rolled-out") as fraud:
         fraud.serve("1", RATE)
         fraud.watch_applied()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
@@ -92,17 +93,24 @@ def test_the_rules_are_those_that_were_measured(
 
 
 class Watched(Story):
-    """A story that notes what kstatus makes of every status that was ever to be seen."""
+    """A story that notes what kstatus makes of every status that was ever to be seen.
+
+    `snapshots` holds the first object of each phase, verdict and message, as it was then.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.seen: list[tuple[str, Computed]] = []
+        self.snapshots: dict[tuple[str, Verdict, str], dict[str, Any]] = {}
         settle = self.cluster.after_write
 
         def note(verb: str, manifest: dict[str, Any]) -> None:
             if manifest["kind"] == "ModelDeployment":
-                now = (manifest["status"].get("phase", ""), compute(manifest))
+                phase, computed = manifest["status"].get("phase", ""), compute(manifest)
+                now = (phase, computed)
                 self.seen += [now] if self.seen[-1:] != [now] else []
+                key = (phase, computed.verdict, computed.message)
+                self.snapshots.setdefault(key, copy.deepcopy(manifest))
             settle(verb, manifest)
 
         self.cluster.after_write = note
@@ -240,128 +248,129 @@ Tell = Callable[[Watched], Awaitable[Seen]]
 UNSEEN = ("", IN_PROGRESS)
 
 
-@pytest.mark.parametrize(
-    ("tell", "expected", "message"),
-    [
-        pytest.param(
-            _first,
-            [UNSEEN, ("Preparing", IN_PROGRESS), ("Baking", CURRENT), ("Stable", CURRENT)],
-            "Resource is Ready",
-            id="a first version is in progress until it serves",
-        ),
-        pytest.param(
-            _first_that_waits_for_a_node,
-            [UNSEEN, ("Preparing", IN_PROGRESS)],
-            "no revision serves yet",
-            id="without a node for it, too: that is no failure of the model",
-        ),
-        pytest.param(
-            _first_that_never_starts,
-            [UNSEEN, ("Preparing", IN_PROGRESS), ("Degraded", IN_PROGRESS)],
-            "no revision serves yet",
-            id="one that never starts may still, so the waiting ends at the timeout",
-        ),
-        pytest.param(
-            _first_that_fails,
-            [UNSEEN, ("Preparing", IN_PROGRESS), ("Baking", CURRENT), ("Degraded", FAILED)],
-            "canary failed",
-            id="one that fails with nothing to go back to has failed",
-        ),
-        pytest.param(
-            _promoted,
-            [
-                ("Stable", IN_PROGRESS),
-                ("Preparing", CURRENT),
-                ("Progressing", CURRENT),
-                ("Baking", CURRENT),
-                ("Stable", CURRENT),
-            ],
-            "Resource is Ready",
-            id="a canary is healthy throughout, however long it takes",
-        ),
-        pytest.param(
-            _rolled_back,
-            [
-                ("Stable", IN_PROGRESS),
-                ("Preparing", CURRENT),
-                ("Progressing", CURRENT),
-                ("RolledBack", FAILED),
-            ],
-            "canary failed",
-            id="a rollback has failed at once, in its own words",
-        ),
-        pytest.param(
-            _applied_again_after_a_rollback,
-            [("RolledBack", FAILED)],
-            "canary failed",
-            id="and stays failed when the same commit is applied again",
-        ),
-        pytest.param(
-            _reverted_after_a_rollback,
-            [("RolledBack", IN_PROGRESS), ("Stable", CURRENT)],
-            "Resource is Ready",
-            id="a revert is healthy as soon as it was seen",
-        ),
-        pytest.param(
-            _fixed_after_a_rollback,
-            [
-                ("RolledBack", IN_PROGRESS),
-                ("Preparing", CURRENT),
-                ("Progressing", CURRENT),
-                ("Baking", CURRENT),
-                ("Stable", CURRENT),
-            ],
-            "Resource is Ready",
-            id="a fix is healthy from its canary on",
-        ),
-        pytest.param(
-            _superseded,
-            [
-                ("Stable", IN_PROGRESS),
-                ("Preparing", CURRENT),
-                ("Progressing", CURRENT),
-                ("Progressing", IN_PROGRESS),
-                ("Stable", CURRENT),
-                ("Preparing", CURRENT),
-                ("Progressing", CURRENT),
-                ("Baking", CURRENT),
-                ("Stable", CURRENT),
-            ],
-            "Resource is Ready",
-            id="another commit in mid-canary is in progress until it was seen",
-        ),
-        pytest.param(
-            _paused,
-            [
-                ("Stable", IN_PROGRESS),
-                ("Preparing", CURRENT),
-                ("Progressing", CURRENT),
-                ("Progressing", IN_PROGRESS),
-                ("Paused", CURRENT),
-            ],
-            "Resource is Ready",
-            id="a paused canary is healthy",
-        ),
-        pytest.param(
-            _refused,
-            [("Stable", IN_PROGRESS), ("Stable", FAILED)],
-            "spec.traffic.gateway",
-            id="a spec that cannot be acted upon has failed, with the field",
-        ),
-        pytest.param(
-            _first_that_is_refused,
-            [UNSEEN, ("Pending", FAILED)],
-            "spec.traffic.gateway",
-            id="a first one, too",
-        ),
-        pytest.param(
-            _stable_lost,
-            [("Stable", IN_PROGRESS)],
-            "version 1 has no ready endpoint",
-            id="a stable version without endpoints is in progress: its pods may come back",
-        ),
-    ],
-)
+STORIES = [
+    pytest.param(
+        _first,
+        [UNSEEN, ("Preparing", IN_PROGRESS), ("Baking", CURRENT), ("Stable", CURRENT)],
+        "Resource is Ready",
+        id="a first version is in progress until it serves",
+    ),
+    pytest.param(
+        _first_that_waits_for_a_node,
+        [UNSEEN, ("Preparing", IN_PROGRESS)],
+        "no revision serves yet",
+        id="without a node for it, too: that is no failure of the model",
+    ),
+    pytest.param(
+        _first_that_never_starts,
+        [UNSEEN, ("Preparing", IN_PROGRESS), ("Degraded", IN_PROGRESS)],
+        "no revision serves yet",
+        id="one that never starts may still, so the waiting ends at the timeout",
+    ),
+    pytest.param(
+        _first_that_fails,
+        [UNSEEN, ("Preparing", IN_PROGRESS), ("Baking", CURRENT), ("Degraded", FAILED)],
+        "canary failed",
+        id="one that fails with nothing to go back to has failed",
+    ),
+    pytest.param(
+        _promoted,
+        [
+            ("Stable", IN_PROGRESS),
+            ("Preparing", CURRENT),
+            ("Progressing", CURRENT),
+            ("Baking", CURRENT),
+            ("Stable", CURRENT),
+        ],
+        "Resource is Ready",
+        id="a canary is healthy throughout, however long it takes",
+    ),
+    pytest.param(
+        _rolled_back,
+        [
+            ("Stable", IN_PROGRESS),
+            ("Preparing", CURRENT),
+            ("Progressing", CURRENT),
+            ("RolledBack", FAILED),
+        ],
+        "canary failed",
+        id="a rollback has failed at once, in its own words",
+    ),
+    pytest.param(
+        _applied_again_after_a_rollback,
+        [("RolledBack", FAILED)],
+        "canary failed",
+        id="and stays failed when the same commit is applied again",
+    ),
+    pytest.param(
+        _reverted_after_a_rollback,
+        [("RolledBack", IN_PROGRESS), ("Stable", CURRENT)],
+        "Resource is Ready",
+        id="a revert is healthy as soon as it was seen",
+    ),
+    pytest.param(
+        _fixed_after_a_rollback,
+        [
+            ("RolledBack", IN_PROGRESS),
+            ("Preparing", CURRENT),
+            ("Progressing", CURRENT),
+            ("Baking", CURRENT),
+            ("Stable", CURRENT),
+        ],
+        "Resource is Ready",
+        id="a fix is healthy from its canary on",
+    ),
+    pytest.param(
+        _superseded,
+        [
+            ("Stable", IN_PROGRESS),
+            ("Preparing", CURRENT),
+            ("Progressing", CURRENT),
+            ("Progressing", IN_PROGRESS),
+            ("Stable", CURRENT),
+            ("Preparing", CURRENT),
+            ("Progressing", CURRENT),
+            ("Baking", CURRENT),
+            ("Stable", CURRENT),
+        ],
+        "Resource is Ready",
+        id="another commit in mid-canary is in progress until it was seen",
+    ),
+    pytest.param(
+        _paused,
+        [
+            ("Stable", IN_PROGRESS),
+            ("Preparing", CURRENT),
+            ("Progressing", CURRENT),
+            ("Progressing", IN_PROGRESS),
+            ("Paused", CURRENT),
+        ],
+        "Resource is Ready",
+        id="a paused canary is healthy",
+    ),
+    pytest.param(
+        _refused,
+        [("Stable", IN_PROGRESS), ("Stable", FAILED)],
+        "spec.traffic.gateway",
+        id="a spec that cannot be acted upon has failed, with the field",
+    ),
+    pytest.param(
+        _first_that_is_refused,
+        [UNSEEN, ("Pending", FAILED)],
+        "spec.traffic.gateway",
+        id="a first one, too",
+    ),
+    pytest.param(
+        _stable_lost,
+        [("Stable", IN_PROGRESS)],
+        "version 1 has no ready endpoint",
+        id="a stable version without endpoints is in progress: its pods may come back",
+    ),
+]
+"""A story, what is told in it, and the message at its end."""
+
+
+@pytest.mark.parametrize(("tell", "expected", "message"), STORIES)
 async def test_who_waits_is_told_rightly_in_every_phase(
     tell: Tell, expected: Seen, message: str
 ) -> None:
@@ -376,12 +385,6 @@ async def test_who_waits_is_told_rightly_in_every_phase(
 
 async def test_every_phase_has_a_verdict_in_one_of_the_stories() -> None:
     """A new phase needs a line in the table above."""
-    # pytest keeps the parameters of the test above where its marker is.
-    stories = [p.values[1] for p in _table(test_who_waits_is_told_rightly_in_every_phase)]
-    phases = {phase for told in stories for phase, _ in told}
+    phases = {phase for story in STORIES for phase, _ in story.values[1]}
 
     assert phases - {""} == set(Phase)
-
-
-def _table(test: Any) -> Any:
-    return test.pytestmark[0].args[1]
