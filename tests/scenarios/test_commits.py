@@ -10,79 +10,22 @@ from typing import Any
 
 import pytest
 from tests.core.commitsamples import FLUX_LABELS, HELM_LABELS, REPOSITORY, TRACKING_ID, sample
-from tests.scenarios.memory import Behaviour, Killed, MemoryCluster, Story, deployment
+from tests.scenarios.committed import ARGO, SHA, by_argo, stamp, synced, syncing, told, written
+from tests.scenarios.memory import Behaviour, Killed, MemoryCluster, Story
+from tests.scenarios.test_faults import _with_config_map, config_map
+from tests.scenarios.test_guards import counts
 
 from headgate.api.model_revision import ModelRevisionStatus
 from headgate.api.model_rollout import ModelRolloutSpec, ModelRolloutStatus
 from headgate.core.commits.claims import AUTHOR, ORIGIN
 from headgate.core.commits.claims import TRACKING_ID as TRACKING
+from headgate.core.commits.value import stored_commit
 from headgate.core.revision import record_digest
 from headgate.ports import APPLICATION, ClusterUnavailable, Kind, Manifest, Refused
-from headgate.reconcile.commits import commit_of, commits_of_revision
+from headgate.reconcile.commits import commits_of_revision
 
-ARGO = {"argocd_namespaces": ("argocd",)}
 FLUX = {"flux_namespaces": ("flux-system", "models")}
 MINUTE = timedelta(minutes=1)
-SHA = {"1": "1" * 40, "2": "2" * 40, "3": "3" * 40}
-
-
-def stamp(time: datetime) -> str:
-    """A moment as Kubernetes writes it."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def told(story: Story) -> None:
-    """Let Argo CD know of nothing but the object."""
-    story.cluster.put(
-        {
-            "apiVersion": "argoproj.io/v1alpha1",
-            "kind": "Application",
-            "metadata": {"name": "fraud", "namespace": "argocd"},
-            "spec": {"source": {"repoURL": REPOSITORY, "path": "models", "targetRevision": "main"}},
-            "status": {"resources": [{**OWN, "status": "OutOfSync"}]},
-        }
-    )
-
-
-OWN = {"group": "headgate.dev", "kind": "ModelDeployment", "namespace": "models", "name": "fraud"}
-
-
-def syncing(story: Story, revision: str) -> None:
-    """Let Argo CD say that it is syncing this revision now."""
-    application = story.cluster.find("Application", "argocd", "fraud")
-    assert application is not None
-    application["status"]["operationState"] = {
-        "phase": "Running",
-        "startedAt": stamp(story.clock.now()),
-        "operation": {"initiatedBy": {"automated": True}, "sync": {"revision": revision}},
-    }
-
-
-def written(story: Story, version: str, manager: str, **metadata: Any) -> None:
-    """Let a field manager write this version now."""
-    changes = metadata.pop("changes", {})
-    manifest = deployment(version, **changes)
-    fields = {"f:spec": {"f:model": {}}}
-    entry = {"manager": manager, "time": stamp(story.clock.now()), "fieldsV1": fields}
-    manifest["metadata"] |= {"managedFields": [entry], **metadata}
-    story.cluster.put(manifest)
-    story.due = story.clock.now()
-
-
-def synced(story: Story, version: str, **changes: Any) -> None:
-    """Let Argo CD sync this version, as it does: it says so, then it writes the object."""
-    syncing(story, SHA[version])
-    tracked = {TRACKING: TRACKING_ID}
-    written(story, version, "argocd-controller", annotations=tracked, changes=changes)
-
-
-async def by_argo(**options: Any) -> Story:
-    """Version 1 came by Argo CD and is stable."""
-    story = Story(**{**ARGO, **options})
-    told(story)
-    synced(story, "1")
-    await story.until_phase("Stable")
-    return story
 
 
 @contextmanager
@@ -260,14 +203,14 @@ async def test_a_commit_that_is_told_after_the_start_is_added_to_the_record() ->
     }
     written(story, "2", "argocd-controller", annotations=tracked)
     await story.run(timedelta(seconds=4))
-    before = commit_of(records(story)[-1])
+    before = stored_commit(records(story)[-1])
     syncing(story, SHA["2"])
     application["status"]["operationState"]["startedAt"] = stamp(
         story.clock.now() - timedelta(seconds=4)
     )
     await story.run(timedelta(seconds=4))
     record = records(story)[-1]
-    after = commit_of(record)
+    after = stored_commit(record)
     story.platform.behaviours["2"] = Behaviour()
     await story.until_phase("Stable")
 
@@ -417,8 +360,6 @@ async def test_a_revision_that_comes_back_keeps_the_commit_that_brought_it() -> 
     await story.until_phase("Stable")
     synced(story, "2", objectives=asked)
     await story.until_phase("Stable")
-    from tests.scenarios.test_guards import counts
-
     story.budgets.counts["availability"] = counts(whole=0.001, short=0.3)
     await story.run(timedelta(minutes=3), lambda: story.status["phase"] == "Baking")
 
@@ -434,8 +375,6 @@ async def test_a_revision_that_comes_back_keeps_the_commit_that_brought_it() -> 
 
 async def test_a_change_of_what_the_template_names_is_told_as_such() -> None:
     """Claim: a rollout that a ConfigMap starts says that the object itself is as before."""
-    from tests.scenarios.test_faults import _with_config_map, config_map
-
     story = Story(**ARGO)
     told(story)
     story.cluster.put(config_map("0.5"))

@@ -16,6 +16,7 @@ from pathlib import PurePath
 VERBS = (
     ("status", "show deployments, their revisions, weights, evidence and conditions"),
     ("why", "explain the last decision about a deployment"),
+    ("trace", "follow a deployment back to the commit of each revision"),
     ("audit", "make recorded decisions again, and say whether they come out equal"),
     ("export", "write what Git should keep for the day a cluster is rebuilt"),
     ("profile", "describe training data, and hold data against it"),

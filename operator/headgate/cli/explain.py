@@ -38,6 +38,7 @@ from headgate.cli.view import (
     view_deployments,
     view_records,
 )
+from headgate.core.commits.value import Certainty
 
 
 class NoSuchRollout(LookupError):
@@ -371,6 +372,7 @@ def _record(record: Record, place: str) -> Node:
     )
     nodes = [
         *_times(record),
+        *_commit(record),
         *([_decision(record.verdict)] if record.verdict else []),
         Node(text("what happened"), tuple(Node(row) for row in columns(_happened(record.changes)))),
         *(_signals(record) if record.signals else []),
@@ -386,6 +388,16 @@ def _times(record: Record) -> list[Node]:
         (Span("finished"), Span(_finished(record))),
     ]
     return [Node(row) for row in columns([row for row in rows if row[1].text])]
+
+
+def _commit(record: Record) -> list[Node]:
+    """Name the commit that started it, and beneath it who says so."""
+    commit = record.commit
+    if commit is None:
+        return []
+    if commit.certainty is Certainty.UNKNOWN:
+        return [Node(text(str(commit)))]
+    return [Node(text(str(commit)), (Node(text(commit.message)),))]
 
 
 def _finished(record: Record) -> str:

@@ -28,6 +28,7 @@ from pydantic import ValidationError
 
 from headgate.api.model_rollout import Policy
 from headgate.core.analysis import Analysis, Breach, Reason, Verdict, judge_ramp
+from headgate.core.commits.value import Certainty, read_rendered, stored_commit
 from headgate.core.evidence import Evidence
 from headgate.core.memory import render_moment
 from headgate.core.record import render_signal, render_verdict
@@ -116,8 +117,17 @@ def _replay(record: Manifest, before: Manifest | None) -> Replayed:
         decision=_clean(f"{told} (version {_lenient(spec, 'to').get('version')})") if told else "",
         differences=tuple(compared.differences),
         problem=problem,
-        notes=tuple(compared.notes),
+        notes=(*compared.notes, *_told_commit(record)),
     )
+
+
+def _told_commit(record: Manifest) -> list[str]:
+    """Name the commit that a record tells of: nothing in the record could prove it."""
+    stored = stored_commit({part: _lenient(record, part) for part in ("spec", "status")})
+    commit = read_rendered(stored or {})
+    if commit.certainty is Certainty.UNKNOWN:
+        return []
+    return [f"Started by {commit}: told, not recomputed."]
 
 
 class _Compared:

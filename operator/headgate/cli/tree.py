@@ -36,6 +36,7 @@ from headgate.cli.view import (
     Step,
     StepState,
 )
+from headgate.core.commits.value import Certainty
 from headgate.core.slo.gate import LOW, in_words
 
 PHASE_STYLES = {
@@ -256,8 +257,17 @@ def _rollout(view: Deployment, now: datetime) -> list[Node]:
     if record is None:
         return []
     children = [Node(row) for row in columns(_steps(record, view))]
-    nodes = [Node(text("steps"), tuple(children)), *_evidence(record, now)]
+    steps = Node(text("steps"), tuple(children))
+    nodes = [*_commit(record), steps, *_evidence(record, now)]
     return [Node(_rollout_line(record, now), tuple(nodes))]
+
+
+def _commit(record: Record) -> list[Node]:
+    """Name the commit; that it is unknown only where a tool should have known it."""
+    commit = record.commit
+    if commit is None or (commit.certainty is Certainty.UNKNOWN and not commit.told_by):
+        return []
+    return [Node(text(str(commit)))]
 
 
 def _rollout_line(record: Record, now: datetime) -> Spans:

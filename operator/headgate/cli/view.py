@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Any
 
 from headgate.api.quantities import Duration
+from headgate.core.commits.value import Commit, read_rendered, stored_commit
 from headgate.core.evidence import Evidence
 from headgate.core.revision import record_digest
 from headgate.core.slo.budget import Pair, pairs_of
@@ -206,7 +207,8 @@ class Previous:
 class Record:
     """One ModelRollout. `from_` is None for a first revision, `verdict` before the first look.
 
-    The signals count from `counted_since` on, None where the evidence cannot be read.
+    The signals count from `counted_since` on, None where the evidence cannot be read. `commit` is
+    None where an older operator did not say.
     """
 
     name: str
@@ -231,6 +233,7 @@ class Record:
     verdict: Verdict | None
     integrity: Integrity
     previous: Previous
+    commit: Commit | None
 
     @property
     def is_running(self) -> bool:
@@ -568,7 +571,14 @@ def _record(
         verdict=_verdict(status.get("decision")),
         integrity=_integrity(manifest),
         previous=_previous(spec.get("previous"), by_name),
+        commit=view_commit(manifest),
     )
+
+
+def view_commit(record: Manifest) -> Commit | None:
+    """View the commit that a record names; None where an older operator did not say."""
+    stored = stored_commit(record)
+    return read_rendered(stored) if stored is not None else None
 
 
 def _reference(entry: Mapping[str, Any]) -> Reference:

@@ -30,6 +30,7 @@ from headgate.core.commits.value import (
     moment,
     read_rendered,
     render,
+    stored_commit,
     unknown,
     with_note,
 )
@@ -215,7 +216,7 @@ async def commit_at_start(
 
 def _commit_it_came_with(tried: Revision, newest_first: Sequence[Manifest]) -> Commit:
     for record in newest_first:
-        stored = commit_of(record)
+        stored = stored_commit(record)
         if record["spec"]["to"]["hash"] == tried.hash and stored is not None:
             name = record["metadata"]["name"]
             note = f"this is how it came in {name}; now it comes back by itself"
@@ -251,23 +252,14 @@ def _may_settle(record: Manifest, owner: Manifest, phase: Phase, world: World) -
     return (
         young
         and phase is Phase.PREPARING
-        and bool((commit_of(record) or {}).get("pending"))
+        and bool((stored_commit(record) or {}).get("pending"))
         and spec["generation"] == owner["metadata"]["generation"]
     )
 
 
-def commit_of(record: Manifest) -> Mapping[str, Any] | None:
-    """Return the commit on record: what was told later, else what was known at the start.
-
-    None where an older operator did not say.
-    """
-    later: Mapping[str, Any] | None = (record.get("status") or {}).get("commit")
-    return later or record["spec"].get("commit")
-
-
 def commit_in_words(record: Manifest) -> str:
     """Say the commit on record in one line; "" where it is not known."""
-    commit = read_rendered(commit_of(record) or {})
+    commit = read_rendered(stored_commit(record) or {})
     return "" if commit.certainty is Certainty.UNKNOWN else str(commit)
 
 
@@ -278,7 +270,7 @@ def commits_of_revision(
 
     A commit that is listed already is not listed again, unless it is the same rollout's.
     """
-    stored, name = commit_of(record), record["metadata"]["name"]
+    stored, name = stored_commit(record), record["metadata"]["name"]
     others = [dict(entry) for entry in before if entry["rollout"] != name]
     if stored is None or any(_is_same(entry["commit"], stored) for entry in others):
         return [dict(entry) for entry in before]

@@ -187,12 +187,28 @@ def read_rendered(stored: Mapping[str, Any]) -> Commit:
         message=cleaned(stored.get("message"), 4096),
         place=_read_place(stored),
         told_by=cleaned(stored.get("toldBy")),
-        candidates=tuple(_read_place(one) for one in stored.get("candidates") or ()),
+        candidates=tuple(_read_place(one) for one in _listed(stored.get("candidates"))),
         author=cleaned(stored.get("author")),
         initiated_by=cleaned(stored.get("initiatedBy")),
         hydrated=cleaned(stored.get("hydratedRevision")),
         pending=stored.get("pending") is True,
     )
+
+
+def _listed(value: object) -> list[Mapping[str, Any]]:
+    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
+
+
+def stored_commit(record: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the commit in a ModelRollout: what was told later, else what was known at the start.
+
+    None where an older operator did not say.
+    """
+    for part in ("status", "spec"):
+        found = (record.get(part) or {}).get("commit")
+        if isinstance(found, Mapping):
+            return found
+    return None
 
 
 def _read_place(stored: Mapping[str, Any]) -> Place:
