@@ -20,9 +20,10 @@ from headgate.api.model_rollout import ModelRolloutSpec, ModelRolloutStatus
 from headgate.core.commits.claims import AUTHOR, ORIGIN
 from headgate.core.commits.claims import TRACKING_ID as TRACKING
 from headgate.core.commits.value import stored_commit
+from headgate.core.lifecycle import Revision
 from headgate.core.revision import record_digest
 from headgate.ports import APPLICATION, ClusterUnavailable, Kind, Manifest, Refused
-from headgate.reconcile.commits import commits_of_revision
+from headgate.reconcile.commits import commit_at_start, commits_of_revision
 
 FLUX = {"flux_namespaces": ("flux-system", "models")}
 MINUTE = timedelta(minutes=1)
@@ -387,6 +388,21 @@ async def test_a_change_of_what_the_template_names_is_told_as_such() -> None:
     assert commit["revision"] == SHA["1"]
     assert commit["message"].endswith(
         "the ModelDeployment is as in fraud-0001, so what it names has changed since"
+    )
+
+
+async def test_the_same_revision_again_is_told_as_such() -> None:
+    """Claim: a second try of the same spec is neither a new commit nor another content."""
+    story = await by_argo()
+    owner = story.cluster.find("ModelDeployment", "models", "fraud")
+    assert owner is not None
+    stable = story.status["stable"]
+    tried = Revision(stable["revision"], stable["hash"], "1")
+    found = await commit_at_start(owner, tried, False, records(story), story.world)
+
+    assert found.place.revision == SHA["1"]
+    assert found.message.endswith(
+        "the ModelDeployment is as in fraud-0001, so the same revision is tried again"
     )
 
 

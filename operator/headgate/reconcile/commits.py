@@ -207,10 +207,12 @@ async def commit_at_start(
     metadata = owner["metadata"]
     same = (metadata["uid"], metadata["generation"])
     for record in newest_first:
-        if (record["spec"]["deploymentUID"], record["spec"]["generation"]) == same:
-            name = record["metadata"]["name"]
-            note = f"the ModelDeployment is as in {name}, so what it names has changed since"
-            return with_note(found, note)
+        spec, name = record["spec"], record["metadata"]["name"]
+        if (spec["deploymentUID"], spec["generation"]) == same:
+            again = "so the same revision is tried again"
+            other = "so what it names has changed since"
+            why = again if spec["to"]["hash"] == tried.hash else other
+            return with_note(found, f"the ModelDeployment is as in {name}, {why}")
     return found
 
 
