@@ -571,7 +571,11 @@ async def test_json_has_the_documented_shape() -> None:
         *("name", "number", "outcome", "phase", "reason", "message", "from", "to", "steps"),
         *("bakeSeconds", "bakeState", "startedAt", "firstRequestAt", "finishedAt"),
         *("evidenceAsOf", "countedSince", "stepBeganAt", "changes", "signals", "verdict"),
-        *("integrity", "previous"),
+        *("integrity", "previous", "commit"),
+    }
+    assert set(record["commit"]) == {
+        *("certainty", "message", "place", "toldBy", "candidates", "author", "initiatedBy"),
+        *("hydrated", "pending"),
     }
     assert record["from"] == {"version": "1", "hash": "ca743f42", "revision": "fraud-ca743f42"}
     assert record["steps"][0] == {"weight": 10, "holdSeconds": 20.0, "state": "current"}
