@@ -169,6 +169,18 @@ class Leases(Protocol):
         another one by now."""
 
 
+class PersonalCluster(Cluster, Protocol):
+    """The Kubernetes API as a person may use it, who may do what the operator never does."""
+
+    async def annotate(
+        self, current: Manifest, annotations: Mapping[str, str | None], *, dry_run: bool = False
+    ) -> Manifest:
+        """Set or remove (None) annotations of an object, and touch nothing else of it.
+
+        With `dry_run` the server checks it, rights too, and stores nothing.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Arms:
     """Where a route's two arms are found.

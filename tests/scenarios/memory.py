@@ -144,6 +144,31 @@ class MemoryCluster:
         self.before_write("delete", kind.kind, name)
         self.remove(kind.kind, namespace or "", name)
 
+    async def annotate(
+        self, current: Manifest, annotations: Mapping[str, str | None], *, dry_run: bool = False
+    ) -> Manifest:
+        """Set or remove annotations, as a person does by the command line."""
+        key = self._begin("annotate", current)
+        if key not in self.objects:
+            raise Refused(f"patch {key}: HTTP 404: not found")
+        changed = self._annotated(key, "headgate-cli", annotations)
+        return changed if dry_run else self._store(key, changed, "annotate")
+
+    def _annotated(
+        self, key: tuple[str, str, str], manager: str, annotations: Mapping[str, str | None]
+    ) -> dict[str, Any]:
+        changed = copy.deepcopy(self.objects[key])
+        found = {**(changed["metadata"].get("annotations") or {}), **annotations}
+        found = {name: value for name, value in found.items() if value is not None}
+        owned = {"f:annotations": {f"f:{name}": {} for name in found}}
+        entry = {
+            "manager": manager,
+            "time": f"{self.clock.now():%Y-%m-%dT%H:%M:%SZ}",
+            "fieldsV1": {"f:metadata": owned},
+        }
+        changed["metadata"] |= {"annotations": found, "managedFields": [entry]}
+        return changed
+
     # --- what tests use -------------------------------------------------------------------------
 
     def put(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -577,21 +602,9 @@ class Story:
 
     def annotate(self, manager: str = "kubectl-annotate", **values: str | None) -> None:
         """Let somebody write annotations of ours (None removes one), as `command_reason="…"`."""
-        live = self.cluster.find("ModelDeployment", "models", "fraud")
-        assert live is not None
-        changed = copy.deepcopy(live)
-        annotations = dict(live["metadata"].get("annotations") or {})
-        for name, value in values.items():
-            annotations[f"headgate.dev/{name.replace('_', '-')}"] = value
-        annotations = {name: value for name, value in annotations.items() if value is not None}
-        owned = {"f:annotations": {f"f:{name}": {} for name in annotations}}
-        entry = {
-            "manager": manager,
-            "time": f"{self.clock.now():%Y-%m-%dT%H:%M:%SZ}",
-            "fieldsV1": {"f:metadata": owned},
-        }
-        changed["metadata"] |= {"annotations": annotations, "managedFields": [entry]}
-        self.cluster.put(changed)
+        names = {f"headgate.dev/{name.replace('_', '-')}": v for name, v in values.items()}
+        key = ("ModelDeployment", "models", "fraud")
+        self.cluster.put(self.cluster._annotated(key, manager, names))
         self.due = self.clock.now()
 
     def hash_of(self, version: str) -> str:

@@ -40,6 +40,10 @@ from headgate.ports import (
 FIELD_MANAGER = "headgate"
 """Who owns what we write, in `managedFields`."""
 
+PERSON_MANAGER = "headgate-cli"
+"""The same of what a person writes by the command line. It is no manager of kubectl's: Flux removes
+what those write."""
+
 REQUEST_TIMEOUT = timedelta(seconds=10)
 """One request, from the first byte sent to the last one read."""
 
@@ -298,6 +302,26 @@ class KubernetesCluster:
         if answer.status == 404 and answer.names(name):
             raise Conflict(f"{request}: {answer.message()}")
         return _object(request, answer)
+
+    async def annotate(
+        self, current: Manifest, annotations: Mapping[str, str | None], *, dry_run: bool = False
+    ) -> Manifest:
+        """Set or remove (None) annotations of an object, and touch nothing else of it.
+
+        With `dry_run` the server checks it, rights too, and stores nothing.
+        """
+        kind, namespace, name = _identity(current)
+        query = {"fieldManager": PERSON_MANAGER, "fieldValidation": "Strict"}
+        request = _Request(
+            "patch",
+            kind,
+            namespace,
+            name,
+            query={**query, "dryRun": "All"} if dry_run else query,
+            content_type="application/merge-patch+json",
+            body={"metadata": {"annotations": dict(annotations)}},
+        )
+        return _object(request, await self._send(request))
 
     async def delete(self, kind: Kind, namespace: str | None, name: str, uid: str) -> None:
         """Delete the object with this uid, children in the background; absent is fine.

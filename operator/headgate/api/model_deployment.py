@@ -394,6 +394,8 @@ class ModelDeploymentStatus(Report):
     """Why, in one word."""
     message: Sentence | None = None
     """Why, in one plain sentence."""
+    desired: RevisionReference | None = None
+    """The revision that the spec asks for; absent while the spec is not accepted."""
     stable: StableStatus | None = None
     """The revision that serves by default; absent before the first one does."""
     canary: CanaryStatus | None = None

@@ -149,11 +149,23 @@ def _told(record: Record) -> str:
             return f"{version} went back{to} because {_cause(record)}."
         case "Promoted" if record.from_ is None:
             return f"{version} became the stable one as the first revision."
+        case "Promoted" if (change := record.command("Promote")) is not None:
+            unproven = f"it got all requests unproven, {_as_asked(change)}"
+            return f"{version} became the stable one: {unproven}, and passed its bake."
         case "Promoted":
             return f"{version} became the stable one: it earned all weights and passed its bake."
+        case "Aborted" if (change := record.command("Abort")) is not None:
+            to = f" to version {record.from_.version}" if record.from_ else ""
+            return f"{version} went back{to}, {_as_asked(change)}."
         case "Superseded" | "Aborted":
             return f"{version} was not tried to the end because {_lower(record.message)}."
     return f"{version} was still being tried when this was last written."
+
+
+def _as_asked(change: Change) -> str:
+    """Say who asked for a change, as its own sentence ends."""
+    _, found, asked = change.message.partition(", as ")
+    return f"as {asked.rstrip('.')}" if found else _lower(change.message)
 
 
 def _cause(record: Record) -> str:
@@ -268,7 +280,10 @@ def _changes(view: Deployment | None, record: Record | None, namespace: str) -> 
     """Say what a person can do, and what happens by itself."""
     if view is not None:
         yield from _live_changes(view, record)
-    if record is not None and record.outcome == "RolledBack":
+    went_back = record is not None and (
+        record.outcome == "RolledBack" or record.command("Abort") is not None
+    )
+    if record is not None and went_back:
         yield from _retrying(view, record, namespace)
 
 
@@ -281,6 +296,8 @@ def _live_changes(view: Deployment, record: Record | None) -> Iterator[str]:
         yield "The newest spec was not looked at yet; see whether the operator runs."
     if view.phase == "Paused" and view.paused:
         yield "Set spec.rollout.paused to false to go on."
+    elif view.phase == "Paused" and record is not None and record.command("Pause") is not None:
+        yield f"To go on, {_told_how('resume', view)}."
     for guard in ("BudgetAvailable", "InputsMatchReference"):
         found = view.condition(guard)
         if found is not None and found.status == "False" and found.reason in _GUARD_ADVICE:
@@ -293,6 +310,7 @@ def _live_changes(view: Deployment, record: Record | None) -> Iterator[str]:
     if record is not None and record.is_running and record.from_ is not None:
         back = record.from_.version
         yield f"Committing version {back} again aborts the rollout and returns all requests to it."
+        yield f"To stop it at once, {_told_how('abort', view)}."
 
 
 def _evidence_changes(view: Deployment, record: Record) -> Iterator[str]:
@@ -314,6 +332,7 @@ def _retrying(view: Deployment | None, record: Record, namespace: str) -> Iterat
         still = any(r.role is Role.REJECTED and r.hash == hash for r in view.revisions)
         if still:
             yield f"To try version {version} again as it is, change spec.rollout.retry{current}."
+            yield f"To try it once more without a commit, {_told_how('retry', view)}."
             yield "Another template or another model digest is a new revision and is tried at once."
         else:
             yield f"Version {version} ({hash}) is not barred any more."
@@ -321,6 +340,10 @@ def _retrying(view: Deployment | None, record: Record, namespace: str) -> Iterat
         yield f"Its pods say why: kubectl logs -n {namespace} -l headgate.dev/revision={hash}"
     elif record.reason == "ProgressDeadlineExceeded":
         yield "More traffic, a longer progressDeadline or a larger tolerance gives a verdict."
+
+
+def _told_how(verb: str, view: Deployment) -> str:
+    return f"give `headgate {verb} {view.name} -n {view.namespace}`"
 
 
 def _upper(words: str) -> str:

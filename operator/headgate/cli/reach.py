@@ -18,7 +18,7 @@ from headgate.cli import exits
 
 if TYPE_CHECKING:
     from headgate.cli.view import Objects
-    from headgate.ports import Cluster, Manifest
+    from headgate.ports import Manifest, PersonalCluster
 
 _LONGEST_MESSAGE = 500
 _NEAR = 3
@@ -36,7 +36,7 @@ class NoLogin(Exception):
 class Reach:
     """Which cluster, and which namespace (None: all of them)."""
 
-    cluster: Cluster
+    cluster: PersonalCluster
     namespace: str | None
 
 

@@ -13,7 +13,8 @@ answer is shown. Takes nothing on trust: what is asked about may have been writt
 
 Metrics that did not answer are more than the record holds, and so are an error budget and drifted
 inputs in a record of an older operator. Of them it is checked that what the record does hold did
-not ask for a rollback, which would have come first, and they are named.
+not ask for a rollback, which would have come first, and they are named. A person's command is not
+made from evidence: it is named, and the verdict beside it is what it would have been without it.
 """
 
 from __future__ import annotations
@@ -107,6 +108,7 @@ def _replay(record: Manifest, before: Manifest | None) -> Replayed:
         compared.chain(_map(record, "spec"), _map(record, "status", {}), before)
         if status.get("decision"):
             compared.decision(spec, status, _map(status, "decision"))
+        compared.commands(status)
     except Unreadable as error:
         problem = _clean(error)
     told = " ".join(str(decision[key]) for key in ("verdict", "reason") if key in decision)
@@ -166,6 +168,20 @@ class _Compared:
         elif named and before is not None:
             found = _digest(_map(before, "spec"), _map(before, "status", {}))
             self.equal("spec.previous.digest", named.get("digest"), found)
+
+    # What people asked for
+
+    def commands(self, status: Mapping[str, Any]) -> None:
+        """Name the changes that a person asked for; nothing of the evidence leads to them."""
+        for step in _list(status, "steps"):
+            command = _lenient(step, "command")
+            if command:
+                verb, manager = _clean(command.get("verb")), _clean(command.get("manager"))
+                when = _clean(step.get("at"))
+                self.notes.append(
+                    f"{verb} at {when} was a person's command, given by field manager {manager}: "
+                    "it does not follow from the evidence."
+                )
 
     # The decision
 

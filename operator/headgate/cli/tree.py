@@ -179,7 +179,8 @@ def _remark(revision: Revision, now: datetime) -> str:
     rejection = revision.rejection
     if rejection is not None:
         when = ago(rejection.at, now)
-        return f"{rejection.reason} in {rejection.rollout}" + (f", {when}" if when else "")
+        by = f" ({rejection.by})" if rejection.by else ""
+        return f"{rejection.reason}{by} in {rejection.rollout}" + (f", {when}" if when else "")
     if revision.role is Role.STABLE:
         return "proven" if revision.proven else "not proven yet"
     return "was proven" if revision.role is Role.OLD and revision.proven else ""

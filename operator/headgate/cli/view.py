@@ -99,11 +99,13 @@ class Pods:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Why and when a revision was rejected, and the record that has it."""
+    """Why and when a revision was rejected, and the record that has it. `by` is the field manager
+    of the person that asked for it, "" where the evidence decided."""
 
     reason: str
     rollout: str
     at: datetime | None
+    by: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,13 +168,28 @@ class Signal:
 
 
 @dataclass(frozen=True, slots=True)
+class Given:
+    """A person's command that was followed: Pause, Abort, Promote or Retry, and the claim of who
+    gave it. `set_at` is None, and `reason` "", where that is not known."""
+
+    verb: str
+    manager: str
+    set_at: datetime | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
-    """One change that the record tells of; `weight` is the percentage of the tried revision."""
+    """One change that the record tells of; `weight` is the percentage of the tried revision.
+
+    `command` is the one that it followed, None where nobody asked for it.
+    """
 
     weight: int
     at: datetime | None
     reason: str
     message: str
+    command: Given | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +256,11 @@ class Record:
     def is_running(self) -> bool:
         """Whether it has not ended."""
         return self.finished_at is None
+
+    def command(self, verb: str) -> Change | None:
+        """Return the last change that followed such a command of a person, or None."""
+        given = [c for c in self.changes if c.command is not None and c.command.verb == verb]
+        return given[-1] if given else None
 
     @property
     def requests_needed(self) -> int | None:
@@ -495,7 +517,7 @@ def _revision(
     rejection = None
     if role is Role.REJECTED:
         reason, rollout = _text(entry.get("reason")), _text(entry.get("rollout"))
-        rejection = Rejection(reason, rollout, _moment(entry.get("at")))
+        rejection = Rejection(reason, rollout, _moment(entry.get("at")), _text(entry.get("by")))
     return Revision(
         name=_text(entry.get("revision") or f"{deployment['metadata']['name']}-{hash}"),
         version=_text(entry.get("version")),
@@ -592,7 +614,15 @@ _WHOLE = frozenset({"FirstRevision", "Promoted"})
 def _change(entry: Mapping[str, Any]) -> Change:
     reason = _text(entry.get("reason"))
     weight = 100 if reason in _WHOLE else int(entry.get("weight", 0))
-    return Change(weight, _moment(entry.get("at")), reason, _text(entry.get("message")))
+    given = _given(_map(entry, "command"))
+    return Change(weight, _moment(entry.get("at")), reason, _text(entry.get("message")), given)
+
+
+def _given(entry: Mapping[str, Any]) -> Given | None:
+    if not entry:
+        return None
+    verb, manager, reason = (_text(entry.get(key)) for key in ("verb", "manager", "reason"))
+    return Given(verb, manager, _moment(entry.get("setAt")), reason)
 
 
 def _signal(entry: Mapping[str, Any]) -> Signal:

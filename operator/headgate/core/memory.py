@@ -97,7 +97,7 @@ def render_memory(memory: Memory, deployment: str) -> dict[str, Any]:
         "stable": _rendered_stable(state, weights),
         "canary": _rendered_canary(state, weights),
         "rejected": [_rendered_rejection(r, deployment) for r in state.rejected],
-        "lastProven": _rendered_reference(state.last_proven) if state.last_proven else None,
+        "lastProven": render_reference(state.last_proven) if state.last_proven else None,
         "rollout": rollout_name(deployment, state.number) if state.number else None,
         "rolloutNumber": state.number,
         "retry": state.retry,
@@ -166,10 +166,11 @@ def remember_route(
 
 
 def _rendered_revision(revision: Revision, weights: Mapping[str, int]) -> dict[str, Any]:
-    return {**_rendered_reference(revision), "weight": weights.get(revision.hash, 0)}
+    return {**render_reference(revision), "weight": weights.get(revision.hash, 0)}
 
 
-def _rendered_reference(revision: Revision) -> dict[str, Any]:
+def render_reference(revision: Revision) -> dict[str, str]:
+    """Render a revision as status and records name it."""
     return {"revision": revision.name, "hash": revision.hash, "version": revision.version}
 
 

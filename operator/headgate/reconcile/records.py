@@ -15,7 +15,7 @@ from headgate.adapters.kserve import (
 from headgate.api.model_deployment import ModelDeployment
 from headgate.core.commits.value import Commit, render
 from headgate.core.lifecycle import Outcome, Reason, Revision
-from headgate.core.memory import rollout_name
+from headgate.core.memory import render_reference, rollout_name
 from headgate.core.rollout import Decision
 from headgate.ports import (
     MODEL_ROLLOUT,
@@ -101,7 +101,7 @@ def _rendered_record(
         "deployment": name,
         "deploymentUID": owner["metadata"]["uid"],
         "number": number,
-        "to": _reference(tried),
+        "to": render_reference(tried),
         "model": model,
         "policy": _rendered_policy(deployment),
         "generation": owner["metadata"]["generation"],
@@ -109,7 +109,7 @@ def _rendered_record(
         "commit": render(commit),
     }
     if decision.state.stable is not None:
-        spec["from"] = _reference(decision.state.stable)
+        spec["from"] = render_reference(decision.state.stable)
     if deployment.spec.rollout.emergency:
         spec["emergency"] = render_emergency(owner, commit)
     restored = _restored(seen, tried)
@@ -156,10 +156,6 @@ def _rendered_policy(deployment: ModelDeployment) -> dict[str, Any]:
         "signals": [signal.manifest() for signal in spec.signals],
     }
     return {**policy, "drift": spec.drift.manifest()} if spec.drift is not None else policy
-
-
-def _reference(revision: Revision) -> dict[str, str]:
-    return {"revision": revision.name, "hash": revision.hash, "version": revision.version}
 
 
 def _previous(records: Any) -> dict[str, str] | None:

@@ -22,6 +22,7 @@ from headgate.core.memory import (
     RouteMemory,
     render_memory,
     render_moment,
+    render_reference,
     rollout_name,
 )
 from headgate.core.record import Judged, close_record, numbers_in_words, render_record
@@ -130,6 +131,7 @@ def _rendered(seen: Observation, memory: Memory, now: datetime, verified: bool) 
         status["url"] = f"http://{traffic.hostnames[0]}{traffic.path_prefix}"
     if seen.resolved is not None:
         status["untracked"] = list(seen.resolved.untracked)
+        status["desired"] = render_reference(seen.resolved.revision)
     status["budget"] = _budgets(seen, before.get("budget") or (), now)
     status["drift"] = _drifts(seen, before.get("drift") or (), now)
     return {key: value for key, value in status.items() if value or key not in _LISTS}

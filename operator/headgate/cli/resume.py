@@ -1,0 +1,20 @@
+"""`headgate resume`: end a pause.
+
+Owns nothing but its name; see `cli.command`.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from headgate.cli import command
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what all commands take."""
+    command.add_arguments(parser, reasons=False)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Give the command."""
+    return command.run("resume", args)
