@@ -88,7 +88,7 @@ class Release:
 
     def __enter__(self) -> Self:
         """Begin from nothing, whatever an earlier run left behind."""
-        self._delete()
+        self.lose()
         return self
 
     def __exit__(
@@ -286,7 +286,8 @@ class Release:
     def _labels(self) -> str:
         return f"headgate.dev/deployment={self.name}"
 
-    def _delete(self) -> None:
+    def lose(self) -> None:
+        """Let the cluster forget all of it, records too: what a lost etcd leaves of it is Git."""
         api = self.cluster.api
         api.delete("ModelDeployment", NAMESPACE, self.name)
         self.cluster.wait(

@@ -92,6 +92,9 @@ KUSTOMIZATION = Kind("kustomize.toolkit.fluxcd.io", "v1", "kustomizations", "Kus
 HELM_RELEASE = Kind("helm.toolkit.fluxcd.io", "v2", "helmreleases", "HelmRelease")
 GIT_REPOSITORY = Kind("source.toolkit.fluxcd.io", "v1", "gitrepositories", "GitRepository")
 OCI_REPOSITORY = Kind("source.toolkit.fluxcd.io", "v1", "ocirepositories", "OCIRepository")
+SERVICE = Kind("", "v1", "services", "Service")
+AUTOSCALER = Kind("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler")
+SCALED_OBJECT = Kind("keda.sh", "v1alpha1", "scaledobjects", "ScaledObject")
 KINDS = (
     MODEL_DEPLOYMENT,
     MODEL_REVISION,
@@ -178,6 +181,22 @@ class PersonalCluster(Cluster, Protocol):
         """Set or remove (None) annotations of an object, and touch nothing else of it.
 
         With `dry_run` the server checks it, rights too, and stores nothing.
+        """
+
+
+class Hands(PersonalCluster, Protocol):
+    """What a person's command may do beside it, with the person's own rights."""
+
+    async def orphan(self, kind: Kind, namespace: str | None, name: str, uid: str) -> None:
+        """Delete the object with this uid and leave its children, without an owner; absent is fine.
+
+        Raises Conflict if another object has that name by now: it is left alone.
+        """
+
+    async def patch_metadata(self, current: Manifest, metadata: Manifest) -> Manifest:
+        """Change some fields of `current`'s metadata, None takes one out; nothing else is touched.
+
+        Raises Conflict if it changed since or is gone.
         """
 
 

@@ -17,7 +17,7 @@ from tests.cli.test_why import explained, resynced
 from tests.scenarios.memory import Behaviour, Story, deployment
 from tests.scenarios.test_guards import counts
 
-from headgate.adapters.kubernetes import KubernetesCluster, find_login
+from headgate.adapters.kubernetes import PERSON_MANAGER, KubernetesCluster, find_login
 from headgate.cli import exits, main
 from headgate.cli.command import _give
 from headgate.cli.explain import page
@@ -482,7 +482,7 @@ async def read(apiserver: ApiServer) -> dict[str, Any]:
 @pytest.mark.apiserver
 async def test_annotations_on_a_real_api_server(served: ApiServer) -> None:
     """Claim: they name who wrote them, leave the spec alone, and survive what Git applies."""
-    cluster = KubernetesCluster(find_login(str(served.kubeconfig)))
+    cluster = KubernetesCluster(find_login(str(served.kubeconfig)), field_manager=PERSON_MANAGER)
     before = await read(served)
     try:
         tried = await cluster.annotate(before, {"headgate.dev/abort": TWO}, dry_run=True)

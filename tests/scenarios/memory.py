@@ -279,7 +279,9 @@ class Platform:
             self._serve(service)
         names = {s["metadata"]["name"] for s in self.cluster.all("InferenceService")}
         for deployment in self.cluster.all("Deployment"):
-            if deployment["metadata"]["name"].removesuffix("-predictor") not in names:
+            # One that was left without an owner goes on: nobody collects it.
+            owned = deployment["metadata"].get("ownerReferences")
+            if owned and deployment["metadata"]["name"].removesuffix("-predictor") not in names:
                 self.cluster.remove("Deployment", "models", deployment["metadata"]["name"])
         for route in self.cluster.all("HTTPRoute"):
             self._accept(route)
@@ -401,7 +403,7 @@ class MemoryMetrics:
 
     def serve(self, seconds: float) -> None:
         """Let users send requests for a scrape interval, then scrape."""
-        for route in self.platform.cluster.all("HTTPRoute"):
+        for route in self._in_force():
             name = route["metadata"]["name"]
             references = route["spec"]["rules"][0]["backendRefs"]
             live = {("models", name, p) for p in range(len(references))}
@@ -412,6 +414,14 @@ class MemoryMetrics:
                 self._answer(("models", name, position), reference["name"], requests)
         self.samples.append((self.clock.now(), copy.deepcopy(self.counts)))
         self.samples = self.samples[-600:]
+
+    def _in_force(self) -> list[dict[str, Any]]:
+        """Of routes with one host name, Envoy Gateway follows the one with a regular expression."""
+        routes = self.platform.cluster.all("HTTPRoute")
+        first = [r for r in routes if "RegularExpression" in str(r["spec"]["rules"])]
+        hosts = {host for r in first for host in r["spec"]["hostnames"]}
+        rest = [r for r in routes if r not in first and not hosts & {*r["spec"]["hostnames"]}]
+        return [*first, *rest]
 
     def _answer(self, key: tuple[str, str, int], service: str, requests: int) -> None:
         if requests == 0:

@@ -96,7 +96,7 @@ def render_inference_service(workload: Workload, owner: Manifest, stopped: bool)
             "ownerReferences": [owner_reference(owner)],
         },
         "spec": _with_logger(
-            _with_public_name(workload.template["spec"], workload.deployment), workload.logger_url
+            with_public_name(workload.template["spec"], workload.deployment), workload.logger_url
         ),
     }
 
@@ -114,7 +114,8 @@ def is_stopped(inference_service: Manifest) -> bool:
     return annotations.get(STOP_ANNOTATION) == "true"
 
 
-def _with_public_name(spec: Mapping[str, Any], public_name: str) -> dict[str, Any]:
+def with_public_name(spec: Mapping[str, Any], public_name: str) -> dict[str, Any]:
+    """Return the spec with the model's name among its args, unless the user named it there."""
     # The path of a v1 request and the body of an OpenAI one carry the model's name, so it must be
     # the same for all revisions. KServe appends our args to the runtime's, and the last flag wins.
     predictor = spec["predictor"]

@@ -259,14 +259,14 @@ class KubernetesCluster:
         """
         kind, namespace, name = _identity(manifest)
         body = dict(manifest)
-        request = _Request("update", kind, namespace, name, query=_WRITE, body=body)
+        request = _Request("update", kind, namespace, name, query=self._write, body=body)
         answer = await self._send(request)
         if answer.status == 404 and answer.names(name):
             raise Conflict(f"{request}: {answer.message()}")
         return _object(request, answer)
 
     async def apply(self, manifest: Manifest) -> Manifest:
-        """Server-side apply as field manager `headgate`, by force: the whole of what we own."""
+        """Server-side apply as our field manager, by force: the whole of what we own."""
         kind, namespace, name = _identity(manifest)
         request = _Request(
             "patch",
@@ -311,13 +311,12 @@ class KubernetesCluster:
         With `dry_run` the server checks it, rights too, and stores nothing.
         """
         kind, namespace, name = _identity(current)
-        query = {"fieldManager": PERSON_MANAGER, "fieldValidation": "Strict"}
         request = _Request(
             "patch",
             kind,
             namespace,
             name,
-            query={**query, "dryRun": "All"} if dry_run else query,
+            query={**self._write, "dryRun": "All"} if dry_run else self._write,
             content_type="application/merge-patch+json",
             body={"metadata": {"annotations": dict(annotations)}},
         )
@@ -328,10 +327,44 @@ class KubernetesCluster:
 
         Raises Conflict if another object has that name by now: it is left alone.
         """
+        await self._delete(kind, namespace, name, uid, "Background")
+
+    async def orphan(self, kind: Kind, namespace: str | None, name: str, uid: str) -> None:
+        """Delete the object with this uid and leave its children, without an owner; absent is fine.
+
+        The object is gone a little later, once the garbage collector has let the children go.
+        Raises Conflict if another object has that name by now: it is left alone.
+        """
+        await self._delete(kind, namespace, name, uid, "Orphan")
+
+    async def patch_metadata(self, current: Manifest, metadata: Manifest) -> Manifest:
+        """Change some fields of `current`'s metadata, None takes one out; nothing else is touched.
+
+        By compare-and-swap on its resourceVersion: raises Conflict if it changed since or is gone.
+        """
+        kind, namespace, name = _identity(current)
+        version = current["metadata"]["resourceVersion"]
+        request = _Request(
+            "patch",
+            kind,
+            namespace,
+            name,
+            query=self._write,
+            content_type="application/merge-patch+json",
+            body={"metadata": {**metadata, "resourceVersion": version}},
+        )
+        answer = await self._send(request)
+        if answer.status == 404 and answer.names(name):
+            raise Conflict(f"{request}: {answer.message()}")
+        return _object(request, answer)
+
+    async def _delete(
+        self, kind: Kind, namespace: str | None, name: str, uid: str, propagation: str
+    ) -> None:
         options = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
-            "propagationPolicy": "Background",
+            "propagationPolicy": propagation,
             "preconditions": {"uid": uid},
         }
         request = _Request("delete", kind, namespace, name, body=options)

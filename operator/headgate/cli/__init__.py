@@ -24,6 +24,8 @@ VERBS = (
     ("retry", "try a rejected revision once more"),
     ("audit", "make recorded decisions again, and say whether they come out equal"),
     ("export", "write what Git should keep for the day a cluster is rebuilt"),
+    ("adopt", "take over an InferenceService that runs, without a dropped request"),
+    ("release", "give a model back to plain KServe, without a dropped request"),
     ("profile", "describe training data, and hold data against it"),
     ("slo", "take over objectives from OpenSLO, and print rules for them"),
     ("simulate", "simulate a rollout offline, and say how often it would end how"),

@@ -6,7 +6,7 @@ Owns YAML and JSON as people's files have them. Must not know what a manifest me
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ def _of_kind(document: Any, kind: str) -> Iterator[dict[str, Any]]:
             yield from _of_kind(item, kind)
 
 
-def write_documents(manifests: list[Mapping[str, Any]], output: str, comment: str = "") -> str:
+def write_documents(manifests: Sequence[Mapping[str, Any]], output: str, comment: str = "") -> str:
     """Write manifests as YAML documents, or as one JSON List (`output` is yaml or json).
 
     Keys keep their order; `comment` is one line above each YAML document, "" for none.
@@ -69,7 +69,7 @@ def write_documents(manifests: list[Mapping[str, Any]], output: str, comment: st
     import yaml
 
     if output == "json":
-        whole = {"apiVersion": "v1", "kind": "List", "items": manifests}
+        whole = {"apiVersion": "v1", "kind": "List", "items": list(manifests)}
         return json.dumps(manifests[0] if len(manifests) == 1 else whole, indent=2) + "\n"
     told = f"# {comment}\n" if comment else ""
     texts = [

@@ -18,7 +18,7 @@ from headgate.cli import exits
 
 if TYPE_CHECKING:
     from headgate.cli.view import Objects
-    from headgate.ports import Manifest, PersonalCluster
+    from headgate.ports import Hands, Manifest, PersonalCluster
 
 _LONGEST_MESSAGE = 500
 _NEAR = 3
@@ -38,6 +38,8 @@ class Reach:
 
     cluster: PersonalCluster
     namespace: str | None
+    hands: Hands | None = None
+    """The same cluster for verbs that change something; None where nothing may be changed."""
 
 
 def add_arguments(
@@ -87,16 +89,17 @@ def fail(verb: str, message: str, code: int) -> int:
 
 async def _with_cluster(args: argparse.Namespace, work: Callable[[Reach], Awaitable[int]]) -> int:
     from headgate.adapters import kubeconfig
-    from headgate.adapters.kubernetes import KubernetesCluster, find_login
+    from headgate.adapters.kubernetes import PERSON_MANAGER, KubernetesCluster, find_login
 
     if not kubeconfig.exists(args.kubeconfig):
         wanted = args.kubeconfig or "--kubeconfig, KUBECONFIG or ~/.kube/config"
         raise NoLogin(f"no kubeconfig: wanted {wanted}, found no file")
     everywhere = getattr(args, "all_namespaces", False)
     own = args.namespace or kubeconfig.namespace(args.kubeconfig, args.context)
-    cluster = KubernetesCluster(find_login(args.kubeconfig, args.context))
+    login = find_login(args.kubeconfig, args.context)
+    cluster = KubernetesCluster(login, field_manager=PERSON_MANAGER)
     try:
-        return await work(Reach(cluster, None if everywhere else own))
+        return await work(Reach(cluster, None if everywhere else own, cluster))
     finally:
         await cluster.close()
 
