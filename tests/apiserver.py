@@ -1,8 +1,8 @@
 """
 A real kube-apiserver for tests: etcd and the API server, Headgate's CRDs, nothing else.
 
-Without controllers on purpose: what a test sees was written by the test. Costs about three seconds
-once a session; the binary comes from the embedded world's cache and is built when it is not there.
+Without controllers, unless asked for: what a test sees was written by the test. Costs about three
+seconds once a session; the binary comes from the embedded world's cache and is built when it is not there.
 """
 
 from __future__ import annotations
@@ -60,16 +60,18 @@ def _is_ready_in_time(control_plane: ControlPlane, process: subprocess.Popen[byt
 
 
 @contextmanager
-def running(folder: Path, *flags: str) -> Iterator[ApiServer]:
+def running(folder: Path, *flags: str, controllers: bool = False) -> Iterator[ApiServer]:
     """Run an API server with its data in `folder`, and stop it at the end.
 
-    `flags` are further ones of `controlplane serve`.
+    `flags` are further ones of `controlplane serve`. With `controllers` garbage is collected, and
+    Deployments make pods that nobody runs.
     """
     binary = build(CONTROL_PLANE, lambda line: print(line, file=sys.stderr)) / "controlplane"
     port = choose(["apiserver"], {}, seed=os.getpid() * 7)["apiserver"]
     control_plane = ControlPlane(binary, folder / "data", folder / "kubeconfig", port)
     log = folder / "controlplane.log"
-    process = spawn(control_plane.command("--controllers=false", *flags), log)
+    chosen = () if controllers else ("--controllers=false",)
+    process = spawn(control_plane.command(*chosen, *flags), log)
     try:
         if not _is_ready_in_time(control_plane, process):
             raise AssertionError(f"the API server did not start:\n{last_lines(log, 20)}")

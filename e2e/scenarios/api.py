@@ -44,6 +44,8 @@ _COLLECTIONS: Mapping[str, tuple[str, str]] = {
     "Node": ("/api/v1", "nodes"),
     "Pod": ("/api/v1", "pods"),
     "Secret": ("/api/v1", "secrets"),
+    "Service": ("/api/v1", "services"),
+    "HorizontalPodAutoscaler": ("/apis/autoscaling/v2", "horizontalpodautoscalers"),
     "ServiceAccount": ("/api/v1", "serviceaccounts"),
 }
 

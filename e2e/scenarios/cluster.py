@@ -67,6 +67,7 @@ class Cluster:
     Attributes:
         gateway: Address of the public gateway; routes are told apart by host name.
         api: The administrator.
+        login: Kubeconfig of the administrator, for commands that people run.
         operator_login: Kubeconfig of the operator itself, with nothing but its token.
         operator_log: The operator's log.
         faults: What can be broken in it.
@@ -77,6 +78,7 @@ class Cluster:
 
     gateway: str
     api: Api = field(repr=False)
+    login: Path = field(repr=False)
     operator_login: Path = field(repr=False)
     operator_log: Path = field(repr=False)
     faults: Faults = field(repr=False)

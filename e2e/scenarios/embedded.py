@@ -145,6 +145,7 @@ class EmbeddedWorlds:
             yield Cluster(
                 gateway=world.url("gateway"),
                 api=api,
+                login=world.kubeconfig,
                 operator_login=world.data / "headgate" / "kubeconfig",
                 operator_log=world.log(OPERATOR),
                 faults=EmbeddedFaults(world),

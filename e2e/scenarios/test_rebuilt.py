@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.sandbox, pytest.mark.side_by_side]
 def test_rebuilt_cluster_at_a_bad_commit_serves_what_was_proven(cluster: Cluster) -> None:
     """Everything is lost but Git, which is at a version that fails: version 1 is what users get."""
     with Release(cluster, "rebuilt") as fraud:
-        fraud.serve("1", rate=50)
+        fraud.serve("1")
         kept = exported(cluster, fraud.name)
         fraud.users_go()
         fraud.lose()
@@ -27,7 +27,7 @@ def test_rebuilt_cluster_at_a_bad_commit_serves_what_was_proven(cluster: Cluster
         fraud.commit("3", {"provenRevision": kept})
         fraud.wait("version 1 serves", serves("1"), START_SECONDS)
         since = datetime.now(UTC)
-        fraud.users_come(100)
+        fraud.users_come(30)
         record = fraud.wait_end("3")
 
         assert record["status"]["outcome"] == "RolledBack", record["status"]["message"]

@@ -239,6 +239,13 @@ class TestAbsence:
             with pytest.raises(Conflict, match="not found"):
                 await cluster.patch_status(current, {})
 
+    async def test_metadata(self) -> None:
+        """A change of metadata for what has gone meanwhile is a conflict too."""
+        current = config_map() | {"metadata": {"name": "edges", "resourceVersion": "5"}}
+        async with cluster_of(always(404, status_of(404, "not found", name="edges"))) as cluster:
+            with pytest.raises(Conflict, match="not found"):
+                await cluster.patch_metadata(current, {"labels": None})
+
     async def test_status_without_kind(self) -> None:
         """A status for a kind that does not exist is refused: reading again would not help."""
         current = config_map() | {"metadata": {"name": "edges", "resourceVersion": "5"}}
@@ -271,6 +278,8 @@ class TestRequests:
             await cluster.apply(manifest)
             await cluster.patch_status(current, {"phase": "Stable", "deep": {"a": 3}})
             await cluster.delete(DEPLOYMENT, "n", "a", "uid-1")
+            await cluster.orphan(DEPLOYMENT, "n", "a", "uid-1")
+            await cluster.patch_metadata(current, {"labels": {"gone": None}})
         root, written = "/apis/apps/v1/namespaces/n/deployments", "fieldManager=headgate"
         strict = f"{written}&fieldValidation=Strict"
         patch = {
@@ -288,8 +297,36 @@ class TestRequests:
             ("PATCH", f"{root}/a?{strict}&force=true", "application/apply-patch+yaml", manifest),
             ("PATCH", f"{root}/a/status?{strict}", "application/merge-patch+json", patch),
             ("DELETE", f"{root}/a", "application/json", options),
+            (
+                "DELETE",
+                f"{root}/a",
+                "application/json",
+                {**options, "propagationPolicy": "Orphan"},
+            ),
+            (
+                "PATCH",
+                f"{root}/a?{strict}",
+                "application/merge-patch+json",
+                {"metadata": {"labels": {"gone": None}, "resourceVersion": "5"}},
+            ),
         ]
         assert expected == seen
+
+    async def test_a_persons_command_writes_in_a_name_of_its_own(self) -> None:
+        """What a person does by our command is not the operator's in managedFields."""
+        seen: list[str] = []
+
+        async def handler(request: web.Request) -> web.Response:
+            seen.append(request.query["fieldManager"])
+            return web.json_response({"kind": "ConfigMap"})
+
+        async with serving(handler) as url:
+            cluster = KubernetesCluster(login_to(url), manager="headgate-cli")
+            try:
+                await cluster.create(config_map())
+            finally:
+                await cluster.close()
+        assert seen == ["headgate-cli"]
 
     async def test_a_kind_that_is_not_ours(self) -> None:
         """A manifest of an unknown kind is our own mistake, found before anything is sent."""
