@@ -2,7 +2,8 @@
 A real kube-apiserver for tests: etcd and the API server, Headgate's CRDs, nothing else.
 
 Without controllers, unless asked for: what a test sees was written by the test. Costs about three
-seconds once a session; the binary comes from the embedded world's cache and is built when it is not there.
+seconds once a session; the binary comes from the embedded world's cache and is built when it is not
+there.
 """
 
 from __future__ import annotations

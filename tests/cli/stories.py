@@ -9,6 +9,7 @@ from typing import Any
 
 from tests.scenarios.memory import Behaviour, Story
 
+from headgate.cli.kept import proven_revision
 from headgate.cli.lines import plain_text
 from headgate.cli.tree import tree
 from headgate.cli.view import Objects, view_deployments
@@ -51,6 +52,17 @@ async def refused() -> Story:
     story = await first("Stable")
     story.commit("2", traffic={"gateway": {"name": "gone"}, "hostnames": ["fraud.example.com"]})
     await story.run(timedelta(seconds=10))
+    return story
+
+
+async def restored() -> Story:
+    """Let a cluster that lost everything begin with version 1, which Git keeps as proven."""
+    before = objects(await first("Stable"))
+    kept = proven_revision(before.deployments[0], before.revisions, before.rollouts)
+    assert kept is not None
+    story = Story()
+    story.commit("1", rollout={"provenRevision": kept.manifest()})
+    await story.until_phase("Stable")
     return story
 
 

@@ -53,6 +53,7 @@ async def in_its_bake() -> Story:
 REAL = [
     pytest.param(lambda: stories.first("Stable"), id="a first revision"),
     pytest.param(lambda: stories.second("Stable"), id="promoted"),
+    pytest.param(stories.restored, id="restored in a rebuilt cluster"),
     pytest.param(stories.rolled_back, id="rolled back"),
     pytest.param(lambda: stories.second("Progressing", 15), id="half-way"),
     pytest.param(in_its_bake, id="in its bake"),

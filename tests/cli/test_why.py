@@ -95,6 +95,12 @@ ANSWERS = [
         id="first revision in its bake",
     ),
     pytest.param(
+        stories.restored,
+        "Version 1 gets 100 % of the requests because it was proven before, elsewhere, and nothing "
+        "else is wanted.",
+        id="restored in a cluster that was rebuilt",
+    ),
+    pytest.param(
         lambda: stories.second("Stable"),
         "Version 2 gets 100 % of the requests because it went through a whole rollout and nothing "
         "else is wanted.",
@@ -642,3 +648,12 @@ async def test_inputs_that_drifted_come_with_what_helps() -> None:
     told = explain(found, "models", "fraud", None, story.clock.now())
 
     assert "Train on inputs as they are now: rolling back does not change them." in told.changes
+
+
+async def test_record_of_a_restored_revision_says_where_it_was_proven() -> None:
+    """Asked for the rollout itself, it is no first revision that nobody knew."""
+    found = explained(await stories.restored(), 1)
+
+    assert found.answer == (
+        "Version 1 became the stable one at once: it was proven before, elsewhere."
+    )

@@ -147,6 +147,8 @@ def _told(record: Record) -> str:
         case "RolledBack":
             to = f" to version {record.from_.version}" if record.from_ else ""
             return f"{version} went back{to} because {_cause(record)}."
+        case "Promoted" if record.reason == "RestoredProven":
+            return f"{version} became the stable one at once: it was proven before, elsewhere."
         case "Promoted" if record.from_ is None:
             return f"{version} became the stable one as the first revision."
         case "Promoted" if (change := record.command("Promote")) is not None:
@@ -199,6 +201,8 @@ def _by_phase(view: Deployment, record: Record | None) -> str:
     match view.phase:
         case "Stable" if (held := _held_back(view)) is not None:
             return f"{traffic}; version {view.version} waits: {held}."
+        case "Stable" if view.reason == "RestoredProven":
+            return f"{traffic} because it was proven before, elsewhere, and nothing else is wanted."
         case "Stable":
             return f"{traffic} because it went through a whole rollout and nothing else is wanted."
         case "RolledBack":

@@ -607,7 +607,7 @@ def _reference(entry: Mapping[str, Any]) -> Reference:
     return Reference(_text(entry["version"]), _text(entry["hash"]), _text(entry["revision"]))
 
 
-_WHOLE = frozenset({"FirstRevision", "Promoted"})
+_WHOLE = frozenset({"FirstRevision", "Promoted", "RestoredProven"})
 """Reasons after which the tried revision has all requests, no longer as canary but as stable."""
 
 
