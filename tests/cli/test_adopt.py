@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from tests.cli.taking import HOST, Taking, called, kserve_route, service
-from tests.scenarios.memory import Killed
+from tests.scenarios.memory import Killed, deployment
 
 from headgate.api.accept import Invalid, parse
 from headgate.cli import exits, main
@@ -196,6 +196,20 @@ async def test_service_without_routes_is_left_to_its_callers() -> None:
 
     assert "fraud" in story.names("InferenceService")
     assert "move its callers to the host names of fraud and delete it by hand" in story.said[-1]
+
+
+@pytest.mark.parametrize("name", ["fraud", "other"])
+async def test_name_that_somebody_has_is_not_taken(name: str) -> None:
+    """KServe's own route, or another deployment: the person chooses, nothing is made."""
+    story = Taking()
+    story.plain()
+    other = deployment("1")
+    story.cluster.put({**other, "metadata": {"name": "other", "namespace": "models"}})
+
+    with pytest.raises(Unadoptable, match=f"ModelDeployment or HTTPRoute {name} is there already"):
+        await adopt(story.steps(), called(name=name))
+
+    assert story.hands.acts == []
 
 
 async def test_unknown_service_is_not_found() -> None:

@@ -157,14 +157,19 @@ async def _adopting(steps: Steps, args: argparse.Namespace) -> Manifest | None:
 
 
 async def _rendered(steps: Steps, service: Manifest, args: argparse.Namespace) -> dict[str, Any]:
-    from headgate.cli.adoption import check_adoptable, leads_to, render_adopted
-    from headgate.ports import HTTP_ROUTE
+    from headgate.cli.adoption import Unadoptable, check_adoptable, leads_to, render_adopted
+    from headgate.ports import HTTP_ROUTE, MODEL_DEPLOYMENT
 
     check_adoptable(service)
     routes = await steps.hands.list(HTTP_ROUTE, steps.namespace, {})
     leading = [route for route in routes if leads_to(route, args.what)]
     taken = {route["metadata"]["name"] for route in routes}
     name = args.name or (f"{args.what}-md" if args.what in taken else args.what)
+    if name in taken or await steps.hands.get(MODEL_DEPLOYMENT, steps.namespace, name):
+        raise Unadoptable(
+            f"a ModelDeployment or HTTPRoute {name} is there already, and not of {args.what}: "
+            "choose another name by --name"
+        )
     manifest = render_adopted(service, name, _front(leading, service, args))
     if args.model_version:
         manifest["spec"]["model"]["version"] = args.model_version
