@@ -607,7 +607,7 @@ class TestRealServer:
         with pytest.raises(Conflict, match="has been modified"):
             await cluster.replace(renewed)
         await cluster.delete(LEASE, namespace, "one", second["metadata"]["uid"])
-        with pytest.raises(Conflict, match="not found"):
+        with pytest.raises(Conflict, match=r"[Pp]recondition"):
             await cluster.replace(second)
         assert second["spec"]["holderIdentity"] == "two"
 

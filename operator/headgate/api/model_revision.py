@@ -32,8 +32,9 @@ class RuntimeReference(Shape):
     """ServingRuntime or ClusterServingRuntime."""
     name: DnsName
     """Name of the runtime."""
-    hash: ContentHash
-    """SHA-256 of its spec in canonical form."""
+    hash: ContentHash | None = None
+    """SHA-256 of its spec in canonical form; absent where the operator may not read it, so that a
+    change of the runtime is no new revision."""
 
 
 class ReferenceProfile(Shape):

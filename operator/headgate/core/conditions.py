@@ -53,6 +53,7 @@ class Seen:
     `route_problem` is what the gateway says against the route ("" for nothing). `budget` and
     `inputs` say what is found against error budget and inputs; None where that is not watched.
     `commands` is what becomes of people's commands; None where there are none.
+    `untracked` says what is no part of the revision though the spec names it ("" for nothing).
     """
 
     generation: int
@@ -69,6 +70,7 @@ class Seen:
     budget: Finding | None = None
     inputs: Finding | None = None
     commands: Finding | None = None
+    untracked: str = ""
 
 
 _NOT_FLOWING: Mapping[Evidenced, str] = {
@@ -164,7 +166,7 @@ def _rolled_out(seen: Seen) -> dict[str, Any]:
 
 def _accepted(seen: Seen) -> dict[str, Any]:
     if seen.objection is None:
-        return _condition("Accepted", True, "Accepted", "")
+        return _condition("Accepted", True, "Accepted", seen.untracked)
     return _condition("Accepted", False, seen.objection.reason, seen.objection.message)
 
 

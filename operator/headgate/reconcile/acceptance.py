@@ -43,6 +43,7 @@ from headgate.ports import (
     MODEL_REVISION,
     SECRET,
     SERVING_RUNTIME,
+    Forbidden,
     Kind,
     Manifest,
     MetricsUnavailable,
@@ -95,7 +96,7 @@ async def resolve(
     template = deployment.spec.template.manifest()
     track = world.options.track_secrets
     named, runtime, config_maps, secrets = await _read_named(
-        TEMPLATE, template, namespace, track, world
+        TEMPLATE, template, namespace, track, stored, world
     )
     untracked = () if track else named.secrets
     digest = deployment.spec.model.digest
@@ -105,7 +106,7 @@ async def resolve(
         digest=digest,
         config_maps=config_maps,
         secrets=secrets,
-        runtime_hash=runtime["hash"] if runtime else None,
+        runtime_hash=runtime.get("hash") if runtime else None,
         profile=reference["digest"] if reference else None,
     )
     name = revision_name(deployment.metadata.name, hash)
@@ -128,7 +129,12 @@ async def resolve(
 
 
 async def _read_named(
-    field: str, template: Mapping[str, Any], namespace: str, track_secrets: bool, world: World
+    field: str,
+    template: Mapping[str, Any],
+    namespace: str,
+    track_secrets: bool,
+    stored: Collection[Manifest],
+    world: World,
 ) -> tuple[References, dict[str, str] | None, dict[str, str], dict[str, str]]:
     """Read what the template at `field` names: its runtime, and the contents' hashes by name."""
     named = references(template["spec"], (template.get("metadata") or {}).get("annotations"))
@@ -136,7 +142,7 @@ async def _read_named(
     tracked = named.secrets if track_secrets else ()
     maps, optional = named.config_maps, named.optional_config_maps
     runtime, config_maps, secrets = await asyncio.gather(
-        _runtime(field, template, namespace, world),
+        _runtime(field, template, namespace, stored, world),
         _contents(field, CONFIG_MAP, maps, optional, namespace, world),
         _contents(field, SECRET, tracked, named.optional_secrets, namespace, world),
     )
@@ -157,8 +163,11 @@ async def resolve_proven(
         found = "one that may not"
         raise Objected(Objection("InvalidSpec", f"{PROVEN}.secrets", wanted, found))
     _, runtime, config_maps, secrets = await _read_named(
-        f"{PROVEN}.template", proven.template.manifest(), namespace, track, world
+        f"{PROVEN}.template", proven.template.manifest(), namespace, track, (), world
     )
+    if runtime and proven.runtime and proven.runtime.hash is None:
+        # It was proven where the runtime could not be read, and that is no part of its hash.
+        runtime.pop("hash", None)
     kept = {one.name: one.hash for one in proven.config_maps}
     for name in sorted(kept.keys() | config_maps.keys()):
         _check_same(f"configMaps[{name}].hash", kept.get(name), config_maps.get(name))
@@ -181,7 +190,9 @@ def _runtime_text(proven: ProvenRevision) -> str | None:
 
 
 def _told_runtime(runtime: Mapping[str, str] | None) -> str | None:
-    return f"{runtime['kind']} {runtime['name']} {runtime['hash']}" if runtime else None
+    if runtime is None:
+        return None
+    return f"{runtime['kind']} {runtime['name']} {runtime.get('hash', 'that may not be read')}"
 
 
 async def _reference(
@@ -245,18 +256,39 @@ async def _contents(
 
 
 async def _runtime(
-    field: str, template: Mapping[str, Any], namespace: str, world: World
+    field: str,
+    template: Mapping[str, Any],
+    namespace: str,
+    stored: Collection[Manifest],
+    world: World,
 ) -> dict[str, str] | None:
     name = runtime_of(template)
     if name is None:
         return None
     # KServe prefers the namespace's runtime over the cluster's of the same name.
     for kind, place in ((SERVING_RUNTIME, namespace), (CLUSTER_SERVING_RUNTIME, None)):
-        manifest = await world.cluster.get(kind, place, name)
+        try:
+            manifest = await world.cluster.get(kind, place, name)
+        except Forbidden:
+            if place is not None or _must_be_tracked(name, stored, world):
+                raise
+            return {"kind": kind.kind, "name": name}
         if manifest is not None:
             return {"kind": kind.kind, "name": name, "hash": content_hash(manifest["spec"])}
     wanted = f"a ServingRuntime in {namespace} or a ClusterServingRuntime named {name}"
     raise Objected(_absent(f"{field}.spec.predictor.model.runtime", wanted))
+
+
+def _must_be_tracked(name: str, stored: Collection[Manifest], world: World) -> bool:
+    """Whether a ClusterServingRuntime that may not be read is an objection.
+
+    An operator for some namespaces has no rights in the cluster, and does without. Not so if a
+    revision was made with its contents: a right that is missing for a moment, as while an API
+    server starts, would make another revision of the same spec.
+    """
+    runtimes = [revision["spec"].get("runtime") or {} for revision in stored]
+    known = any(each.get("name") == name and "hash" in each for each in runtimes)
+    return known or not world.options.namespaces
 
 
 def _absent(field: str, wanted: str) -> Objection:
@@ -314,13 +346,15 @@ async def check_hostnames(
 ) -> None:
     """Raise Objected if another ModelDeployment has claimed one of our hostnames.
 
-    Asked only while a claim is made: routes of all namespaces are read for it.
+    Asked only while a claim is made: routes of all namespaces that we may look at are read for it.
     """
     listener = listener_of(deployment)
     if route is not None and read_listener(route) == listener:
         return
-    routes = await world.cluster.list(HTTP_ROUTE, None, {MANAGED_BY_LABEL: MANAGED_BY})
-    conflict = conflicting_host(routes, owner, listener)
+    label = {MANAGED_BY_LABEL: MANAGED_BY}
+    places = world.options.namespaces or (None,)
+    found = await asyncio.gather(*(world.cluster.list(HTTP_ROUTE, each, label) for each in places))
+    conflict = conflicting_host([one for each in found for one in each], owner, listener)
     if conflict is not None:
         host, other = conflict
         text = f"{host}, which ModelDeployment {other} has claimed"

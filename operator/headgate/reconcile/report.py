@@ -203,9 +203,19 @@ def _conditions(
             budget=seen.guards.budget,
             inputs=seen.guards.inputs,
             commands=find_commands(after, seen.told.malformed),
+            untracked=_untracked(seen),
         ),
         (seen.owner.get("status") or {}).get("conditions", ()),
     )
+
+
+def _untracked(seen: Observation) -> str:
+    """Say which runtime may not be read; Secrets are listed in the status."""
+    runtime = seen.resolved.spec.get("runtime") if seen.resolved is not None else None
+    if runtime is None or "hash" in runtime:
+        return ""
+    name = f"{runtime['kind']} {runtime['name']}"
+    return f"{name} is not tracked, as the operator may not read it: its changes are no revision"
 
 
 async def _write_status(seen: Observation, status: Mapping[str, Any], world: World) -> None:

@@ -41,6 +41,7 @@ class Options:
         flux_namespaces: Where Kustomizations, HelmReleases and their sources may be read.
         commit_within: How long the reading of a commit may take in one pass.
         commit_settles: How long after its start a rollout's commit may still be told.
+        namespaces: Where we may look; empty for the whole cluster.
     """
 
     track_secrets: bool = False
@@ -55,6 +56,7 @@ class Options:
     flux_namespaces: tuple[str, ...] = ()
     commit_within: timedelta = timedelta(seconds=2)
     commit_settles: timedelta = timedelta(seconds=30)
+    namespaces: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

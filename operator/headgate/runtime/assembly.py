@@ -135,6 +135,7 @@ def _options(settings: Settings) -> Options:
         argocd_namespaces=settings.argocd_namespaces,
         argocd_instance_label=settings.argocd_instance_label or "",
         flux_namespaces=settings.flux_namespaces,
+        namespaces=settings.namespaces,
     )
 
 
