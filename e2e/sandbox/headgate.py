@@ -97,17 +97,18 @@ def _before(world: World) -> None:
     write_login(world, NAMESPACE, SERVICE_ACCOUNT, _login(world))
 
 
-def _environment(world: World) -> Mapping[str, str]:
+def environment(world: World, login: Path, port: int) -> Mapping[str, str]:
+    """Return the environment of an operator of `world` that logs in by a file, and its port."""
     return {
         **clean_environment(),
-        "HEADGATE_KUBECONFIG": str(_login(world)),
+        "HEADGATE_KUBECONFIG": str(login),
         "HEADGATE_PROMETHEUS_URL": world.url("prometheus"),
         "HEADGATE_PROBE_PROXY": world.url("services"),
         "HEADGATE_COLLECTOR_URL": COLLECTOR_URL,
         # Budgets and inputs of a deployment at rest are looked at at each resync.
         "HEADGATE_RESYNC": "30s",
         "HEADGATE_HTTP_HOST": "127.0.0.1",
-        "HEADGATE_HTTP_PORT": str(world.ports["headgate"]),
+        "HEADGATE_HTTP_PORT": str(port),
     }
 
 
@@ -119,6 +120,6 @@ PART = Part(
     needs=("control-plane", "kserve", "gateway", "prometheus"),
     recipes=(HEADGATE,),
     before=_before,
-    environment=_environment,
+    environment=lambda world: environment(world, _login(world), world.ports["headgate"]),
     restarts=True,
 )

@@ -146,11 +146,21 @@ class Kube:
         """Create an object in the collection at `path`."""
         return await self._call("POST", path, body=body, params={"fieldManager": self.manager})
 
-    async def patch(self, path: str, body: Json, kind: str = MERGE) -> Json:
-        """Patch the object at `path`, or its subresource; `APPLY` takes over foreign fields."""
-        params = {"fieldManager": self.manager}
+    async def patch(
+        self, path: str, body: Json, kind: str = MERGE, manager: str = "", dry_run: bool = False
+    ) -> Json:
+        """
+        Patch the object at `path`, or its subresource; `APPLY` takes over foreign fields.
+
+        Args:
+            manager: Is recorded as who wrote it; empty for our own name.
+            dry_run: Return what would come of it, and store nothing.
+        """
+        params = {"fieldManager": manager or self.manager}
         if kind == APPLY:
             params["force"] = "true"
+        if dry_run:
+            params["dryRun"] = "All"
         return await self._call("PATCH", path, body=body, params=params, content_type=kind)
 
     async def delete(self, path: str, body: Json | None = None) -> None:

@@ -77,9 +77,14 @@ class Option:
 
 def answers(url: str) -> bool:
     """Say whether a GET of `url` succeeds; no proxy of the user's is asked."""
+    return read_text(url) is not None
+
+
+def read_text(url: str) -> str | None:
+    """Return what a GET of `url` answers, None if it fails; no proxy of the user's is asked."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(url, timeout=2) as response:
-            return bool(response.status == 200)
+            return response.read().decode(errors="replace") if response.status == 200 else None
     except (OSError, urllib.error.URLError):
-        return False
+        return None

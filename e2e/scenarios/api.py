@@ -99,9 +99,26 @@ class Api:
         )
         return list(found["items"])
 
-    def apply(self, manifest: Json) -> Json:
+    def apply(self, manifest: Json, manager: str = "") -> Json:
         """Create or change an object as a GitOps tool does; raises KubeError if it is refused."""
-        return self._wait(self._kube.patch(_path(manifest), manifest, APPLY))
+        return self._wait(self._kube.patch(_path(manifest), manifest, APPLY, manager))
+
+    def differences(self, manifest: Json, manager: str = "") -> Sequence[str]:
+        """Name the parts of an object that applying `manifest` would change.
+
+        As `kubectl diff --server-side --force-conflicts` finds them; status, which is nobody's to
+        apply, and what the server keeps for itself in the metadata are left out.
+        """
+        path = _path(manifest)
+        found = self._wait(self._kube.get(path))
+        wanted = self._wait(self._kube.patch(path, manifest, APPLY, manager, dry_run=True))
+        metadata = [
+            f"metadata.{key}"
+            for key in ("labels", "annotations", "finalizers", "ownerReferences", "generation")
+            if found["metadata"].get(key) != wanted["metadata"].get(key)
+        ]
+        parts = (found.keys() | wanted.keys()) - {"metadata", "status"}
+        return metadata + sorted(key for key in parts if found.get(key) != wanted.get(key))
 
     def merge(self, manifest: Json) -> Json:
         """Change some fields of an object, as a hand does with `kubectl patch`."""

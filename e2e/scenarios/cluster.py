@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
+from sandbox.audit import Request
 from sandbox.load import Load, Plan
 from scenarios.api import Api
 
@@ -122,6 +123,63 @@ class Worlds(Protocol):
 
     def up(self, name: str) -> AbstractContextManager[Cluster]:
         """Bring a new cluster up, and down at the end of the block."""
+        ...
+
+    def without_headgate(self, name: str) -> AbstractContextManager[Bare]:
+        """Bring a new cluster up in which Headgate is not installed, and down at the end."""
+        ...
+
+    def asked(self) -> Iterator[Request]:
+        """Yield what Headgate's ServiceAccounts asked of the API servers of all clusters."""
+        ...
+
+
+class Operator(Protocol):
+    """One operator that a test runs."""
+
+    def leads(self) -> bool:
+        """Whether it works, by its own metrics; one that stands by does not."""
+        ...
+
+    def kill(self) -> None:
+        """End it as by `kill -9`."""
+        ...
+
+    def stop(self) -> float:
+        """Let it end, as a kubelet would; returns how many seconds it took."""
+        ...
+
+
+class Bare(Protocol):
+    """A cluster in which tests install Headgate, and remove it again."""
+
+    @property
+    def cluster(self) -> Cluster:
+        """The cluster."""
+        ...
+
+    def installed(self, overlay: str, account: str = "") -> AbstractContextManager[Installation]:
+        """Install the rights of an overlay of manifests/ while the block runs, and no pod.
+
+        `account` is the name of the ServiceAccount that gets them, if it is not the overlay's own.
+        """
+        ...
+
+    def asked(self) -> Iterator[Request]:
+        """Yield what Headgate's ServiceAccounts asked of its API server."""
+        ...
+
+
+class Installation(Protocol):
+    """Headgate's rights in a cluster; all operators that it started end with it."""
+
+    @property
+    def manifests(self) -> Sequence[Mapping[str, Any]]:
+        """What was applied."""
+        ...
+
+    def start(self, *words: str) -> Operator:
+        """Start an operator with further words on its command line, and wait until it is ready."""
         ...
 
 

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from sandbox.world import load_world
-from scenarios.cluster import Cluster
+from scenarios.cluster import Bare, Cluster
 from scenarios.embedded import EmbeddedWorlds
 
-WORLD = "scenarios"
+WORLD, BARE_WORLD = "scenarios", "scenarios-bare"
 AT_ONCE = 2
 """How many scenarios run side by side, besides those that are beside all: most of their time is
 waiting, but three that start pods at once leave two cores nothing for their users."""
@@ -35,6 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "beside_all: begins with the first scenario and ends last; takes only `worlds`"
     )
+    config.addinivalue_line("markers", "at_the_end: looks back at all scenarios that ran before")
     config.stash[_WORLDS] = EmbeddedWorlds()
     config.pluginmanager.register(SideBySide(config.stash[_WORLDS]), "side-by-side")
 
@@ -62,7 +63,9 @@ class SideBySide:
         first = items.index(marked[0]) if marked else len(items)
         alone = [item for item in items[first:] if item not in marked]
         ordered = items[:first] + marked + alone
-        items[:] = sorted(ordered, key=lambda item: _is(item, "beside_all"))
+        items[:] = sorted(
+            ordered, key=lambda item: (_is(item, "at_the_end"), _is(item, "beside_all"))
+        )
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool | None:
@@ -128,6 +131,27 @@ def cluster(request: pytest.FixtureRequest, worlds: EmbeddedWorlds) -> Iterator[
         return
     with worlds.up(WORLD) as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def bare(worlds: EmbeddedWorlds) -> Iterator[Bare]:
+    """Give a new embedded world in which Headgate is not installed."""
+    with worlds.without_headgate(BARE_WORLD) as bare:
+        yield bare
+
+
+@pytest.fixture(scope="session")
+def not_whole_because(request: pytest.FixtureRequest) -> str:
+    """Say why what ran is not the whole suite, so that nothing follows from what did not happen."""
+    config, session = request.config, request.session
+    if config.getoption("--world"):
+        return "--world: whatever was done in that world before is not known"
+    chosen = [str(word) for word in config.args if "::" in str(word) or str(word).endswith(".py")]
+    if chosen or config.option.keyword or config.option.lf:
+        return f"a selection of scenarios ran: {config.option.keyword or ' '.join(chosen)}"
+    if session.testsfailed:
+        return f"{session.testsfailed} scenarios failed before they did everything"
+    return ""
 
 
 def pytest_terminal_summary(

@@ -18,7 +18,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from sandbox import audit
+from sandbox.audit import Request
+from sandbox.builds import build
+from sandbox.cluster import audit_folder
 from sandbox.dependency import Dependency, history_variable
+from sandbox.headgate import HEADGATE
 from sandbox.past import Past, write_past
 from sandbox.paths import ROOT, world_directory
 from sandbox.processes import wait_until
@@ -27,6 +32,7 @@ from sandbox.supervisor import State
 from sandbox.world import World, load_world
 from scenarios.api import Api
 from scenarios.cluster import NAMESPACE, Cluster
+from scenarios.installed import EmbeddedBare
 
 OPERATOR, PROMETHEUS, CONTROL_PLANE = "headgate", "prometheus", "control-plane"
 _RESTART_SECONDS = 60
@@ -113,33 +119,52 @@ class EmbeddedWorlds:
     Attributes:
         told: What the scenarios of all of them said for the summary.
         logs: Where the logs are of those that were used.
+        audits: Where their API servers wrote down what Headgate asked.
         ending: Set when nobody waits for a scenario any more.
     """
 
     told: list[str] = field(default_factory=list)
     logs: list[Path] = field(default_factory=list)
+    audits: list[Path] = field(default_factory=list)
     ending: threading.Event = field(default_factory=threading.Event)
 
     @contextmanager
     def up(self, name: str, *options: str, without: Sequence[str] = ()) -> Iterator[Cluster]:
         """Bring a new world up with these options, without these parts, and down at the end; its
         logs stay."""
+        words = [word for option in options for word in ("--with", option)]
+        words += [word for part in without for word in ("--without", part)]
+        with self._up(name, *words) as world, self.opened(world) as cluster:
+            yield cluster
+
+    @contextmanager
+    def without_headgate(self, name: str) -> Iterator[EmbeddedBare]:
+        """Bring a new world without operator and collector up, and down at the end."""
+        place = build(HEADGATE, lambda _: None)
+        with self._up(name, "--without", OPERATOR) as world, self.opened(world) as cluster:
+            yield EmbeddedBare(world, cluster, place / "bin" / "headgate")
+
+    def asked(self) -> Iterator[Request]:
+        """Yield what was asked in all of them so far."""
+        for folder in self.audits:
+            yield from audit.read(folder)
+
+    @contextmanager
+    def _up(self, name: str, *words: str) -> Iterator[World]:
         logs = world_directory(name) / "logs"
         if logs in self.logs:
             raise WorldError(f"{name}: HEADGATE_SANDBOX names the folder of another world")
         self.logs.append(logs)
-        chosen = [word for option in options for word in ("--with", option)]
-        chosen += [word for part in without for word in ("--without", part)]
-        _run_sandbox(name, "up", "--fresh", "--lifetime-of", str(os.getpid()), *chosen)
+        _run_sandbox(name, "up", "--fresh", "--lifetime-of", str(os.getpid()), *words)
         try:
-            with self.opened(load_world(name)) as cluster:
-                yield cluster
+            yield load_world(name)
         finally:
             _run_sandbox(name, "down")
 
     @contextmanager
     def opened(self, world: World) -> Iterator[Cluster]:
         """Make a cluster under test from a world that is up."""
+        self.audits.append(audit_folder(world))
         with Api(world.kubeconfig) as api:
             api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
             yield Cluster(

@@ -115,6 +115,11 @@ class Release:
         self.cluster.api.apply(self._committed)
         return at
 
+    @property
+    def committed(self) -> Json:
+        """What was committed last, as a GitOps tool reads it from Git."""
+        return copy.deepcopy(self._committed)
+
     def sync(self, note: str) -> None:
         """Apply the last commit once more, with a note of the kind GitOps tools leave behind."""
         metadata = {**self._committed["metadata"], "annotations": {"example.com/sync": note}}

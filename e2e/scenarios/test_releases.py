@@ -121,6 +121,25 @@ def test_rejected_commit_is_not_tried_again_by_ten_syncs(cluster: Cluster) -> No
         assert users.failures == 0, users
 
 
+def test_old_revisions_and_records_are_forgotten(cluster: Cluster) -> None:
+    """With a history of one, the older of two versions that were given up leaves nothing behind."""
+    with Release(cluster, "forgetful") as fraud:
+        fraud.serve("1", history=1)
+        for version in ("none", "broken"):
+            fraud.commit(version, history=1)
+            fraud.wait_phase("Preparing")
+            fraud.commit("1", history=1)
+            fraud.wait_condition("RolledOut", "RolledOut")
+
+        def versions() -> set[str]:
+            return {r["spec"]["model"]["version"] for r in fraud.children("ModelRevision")}
+
+        cluster.wait("only one old revision", lambda: versions() == {"1", "broken"}, 30)
+        assert len(fraud.children("InferenceService")) == 2
+        assert fraud.outcomes == [("broken", "Aborted")]
+        assert fraud.weights == {"1": 100}
+
+
 def test_objects_deleted_by_hand_come_back(cluster: Cluster) -> None:
     """Route, InferenceService and ModelRevision of a canary: each is made again, none is blamed."""
     with Release(cluster, "deleted") as fraud:
