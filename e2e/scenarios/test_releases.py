@@ -131,12 +131,13 @@ def test_old_revisions_and_records_are_forgotten(cluster: Cluster) -> None:
             fraud.commit("1", history=1)
             fraud.wait_condition("RolledOut", "RolledOut")
 
-        def versions() -> set[str]:
-            return {r["spec"]["model"]["version"] for r in fraud.children("ModelRevision")}
+        def is_forgotten() -> bool:
+            left = {r["spec"]["model"]["version"] for r in fraud.children("ModelRevision")}
+            services = fraud.children("InferenceService")
+            return (left, len(services), fraud.outcomes) == ({"1", "broken"}, 2, [last])
 
-        cluster.wait("only one old revision", lambda: versions() == {"1", "broken"}, 30)
-        assert len(fraud.children("InferenceService")) == 2
-        assert fraud.outcomes == [("broken", "Aborted")]
+        last = ("broken", "Aborted")
+        cluster.wait("one old revision and one record", is_forgotten, 30)
         assert fraud.weights == {"1": 100}
 
 
