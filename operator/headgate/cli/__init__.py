@@ -31,6 +31,7 @@ VERBS = (
     ("simulate", "simulate a rollout offline, and say how often it would end how"),
     ("crds", "print the CustomResourceDefinitions"),
     ("operator", "run the operator"),
+    ("writeback", "make Git say what serves after a rollback, by the rules of ReleasePolicies"),
     ("collector", "count inputs and predictions of models for drift"),
     ("version", "print the version"),
 )

@@ -135,7 +135,7 @@ async def propose(task: Task, forge: Forge) -> Done:
         ForgeUnavailable: The forge is away, or others were faster each time.
     """
     base = task.policy.branch
-    branch, known = await _branch(task, forge)
+    branch, known = await topic_of(task, forge)
     if known is not None:
         return followed(known, branch)
     for _ in range(RACES):
@@ -193,9 +193,9 @@ async def notify(
     return Done(State.NOTIFIED, message, why=refusal.why.value)
 
 
-async def _branch(task: Task, forge: Forge) -> tuple[str, Proposal | None]:
+async def topic_of(task: Task, forge: Forge) -> tuple[str, Proposal | None]:
     """
-    Return the branch to use, and the pull request that is there for this record.
+    Return the branch of the pull request, and the one that is there for this record.
 
     The usual branch may have served an earlier attempt at the same version; only a pull request
     that names this record is ours, or one that is still open.
