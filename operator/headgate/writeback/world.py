@@ -321,7 +321,7 @@ async def _tell(
             "namespace": metadata["namespace"],
             "uid": metadata["uid"],
         },
-        "reason": f"Git{done.why or done.state.value}",
+        "reason": done.why or f"Git{done.state.value}",
         "message": plain(f"{rollback.name}: {done.message} {done.url}"),
         "type": "Warning" if is_bad else "Normal",
         "firstTimestamp": moment,
