@@ -308,6 +308,11 @@ ADVICE = [
         id="a rejected version",
     ),
     pytest.param(
+        stories.rolled_back,
+        "To let Git say what serves, restore version 1 there: spec.model.version: \"1\"",
+        id="what Git should say after a rollback",
+    ),
+    pytest.param(
         stories.refused,
         "Fix spec.traffic.gateway",
         id="an objection names its field",

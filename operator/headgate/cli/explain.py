@@ -6,6 +6,7 @@ when it was decided and judges nothing anew: a decision is explained by its own 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -39,6 +40,9 @@ from headgate.cli.view import (
     view_records,
 )
 from headgate.core.commits.value import Certainty
+from headgate.core.wording import plain
+from headgate.core.writeback.reasons import Refusal
+from headgate.core.writeback.source import changes_between, written
 
 
 class NoSuchRollout(LookupError):
@@ -87,7 +91,10 @@ def explain(
         namespace=namespace,
         name=name,
         answer=_answer(deployment, record, asked),
-        changes=tuple(_changes(deployment, record, namespace)),
+        changes=(
+            *_changes(deployment, record, namespace),
+            *_restoring(deployment, record, objects, namespace),
+        ),
         deployment=deployment,
         record=record,
         records=records,
@@ -348,6 +355,30 @@ def _retrying(view: Deployment | None, record: Record, namespace: str) -> Iterat
 
 def _told_how(verb: str, view: Deployment) -> str:
     return f"give `headgate {verb} {view.name} -n {view.namespace}`"
+
+
+def _restoring(
+    view: Deployment | None, record: Record | None, objects: Objects, namespace: str
+) -> Iterator[str]:
+    """Say what makes Git agree with the cluster while Git still wants what was rolled back."""
+    if view is None or record is None or record.from_ is None or view.phase != "RolledBack":
+        return
+    roles = {revision.hash: revision.role for revision in view.revisions}
+    back, tried = roles.get(record.from_.hash), roles.get(record.to.hash)
+    if (back, tried) != (Role.STABLE, Role.REJECTED) or view.version != record.to.version:
+        return
+    specs = {found["metadata"]["name"]: found["spec"] for found in objects.revisions}
+    rejected, stable = specs.get(record.to.revision), specs.get(record.from_.revision)
+    if rejected is None or stable is None:
+        return
+    try:
+        changes = changes_between(rejected, stable)
+    except Refusal:
+        shown = f"kubectl get modelrevision -n {namespace} {record.from_.revision} -o yaml"
+        yield f"To let Git say what serves, restore version {record.from_.version}: {shown}"
+        return
+    told = ", ".join(f"{written(each.path)}: {plain(json.dumps(each.new), 80)}" for each in changes)
+    yield f"To let Git say what serves, restore version {record.from_.version} there: {told}"
 
 
 def _upper(words: str) -> str:
