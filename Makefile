@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test check sandbox-build sandbox sandbox-down sandbox-status demo scenarios e2e-flux bench-decisions bench crds chart clean
+.PHONY: help venv test check sandbox-build sandbox sandbox-down sandbox-status demo scenarios e2e-argocd e2e-flux bench-decisions bench crds chart clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ demo: $(READY) ## Release one model version by evidence and take another one bac
 
 scenarios: $(READY) ## Run the scenarios in embedded worlds of their own
 	$(RUN) -m pytest e2e/scenarios -m sandbox $(ARGS)
+
+e2e-argocd: $(READY) ## Run the stories that Argo CD tells, in an embedded world with the real one
+	$(RUN) -m pytest e2e/argocd -m argocd $(ARGS)
 
 e2e-flux: $(READY) ## Run the stories of Flux in an embedded world that it syncs
 	$(RUN) -m pytest tests/gitops e2e/scenarios -m flux $(ARGS)

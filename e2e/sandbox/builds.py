@@ -11,6 +11,7 @@ import json
 import re
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +75,16 @@ PROMETHEUS_OPERATOR = Module(
     "h1:M5xLCLEoaW2IJfnuCwFzzpL+jSVQu3KGT84Pye+fW8s=",
 )
 HELM = Module("helm.sh/helm/v4", "v4.3.1", "h1:UndCoLe9UPmNoL7IvWzaUXveL7T5t/ijoorEmgJdI9g=")
+ARGOCD = Module(
+    "github.com/argoproj/argo-cd/v3", "v3.5.7", "h1:Xm1BF+I5OgDKUG3SDK49vn2/Y5AMyaNVko+/JT08gj0="
+)
+GITOPS_ENGINE = Module(
+    "github.com/argoproj/argo-cd/gitops-engine",
+    "v0.0.0-20260914071520-c9c369efcc5b",
+    "h1:0tKOg3Fxd5cqVemntg63MqCjk7wqVV32vbVGWOGyhR8=",
+)
+"""What lies in a folder of Argo CD's repository and is missing in its module: the same commit."""
+_GITOPS_ENGINE_GO_MOD = "h1:RsOM4gdM/lsvAfIuzAhYrnHDTLA1AGooZRzVyxbVT3A="
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +231,49 @@ def _make_helm(folder: Path) -> None:
     _go_build("helm", download(HELM), "./cmd/helm", folder / "helm", f"-ldflags={flags}")
 
 
+def _make_argocd(folder: Path) -> None:
+    source = download(ARGOCD)
+    package = f"{ARGOCD.path}/common"
+    flags = f"-ldflags={_STRIPPED} -X {package}.version={ARGOCD.version.removeprefix('v')}"
+    with tempfile.TemporaryDirectory() as modules:
+        chosen = argocd_modules(source, Path(modules))
+        _go_build("argocd", source, "./cmd", folder / "argocd", f"-modfile={chosen}", flags)
+    _copy(source / "manifests" / "crds", folder / "crds")
+    _copy(source / "manifests" / "base" / "config", folder / "config")
+    # Called by its name, so it must be on PATH.
+    (folder / "bin").mkdir()
+    wrapper = folder / "bin" / "git-verify-wrapper.sh"
+    shutil.copyfile(source / "hack" / wrapper.name, wrapper)
+    wrapper.chmod(0o755)
+
+
+def argocd_modules(source: Path, folder: Path) -> Path:
+    """
+    Write Argo CD's own go.mod and go.sum with its one local folder replaced by what is published.
+
+    All else stays pinned by Argo CD's go.sum, which the module's checksum covers.
+    """
+    published = f"{GITOPS_ENGINE.path} {GITOPS_ENGINE.version}"
+    local = f"replace {GITOPS_ENGINE.path} => ./gitops-engine"
+    text = (source / "go.mod").read_text()
+    if local not in text:
+        raise MissingError(f"{ARGOCD.path} {ARGOCD.version}: its go.mod has no line {local!r}")
+    chosen = folder / "argocd.mod"
+    chosen.write_text(text.replace(local, f"replace {GITOPS_ENGINE.path} => {published}"))
+    sums = f"{published} {GITOPS_ENGINE.checksum}\n{published}/go.mod {_GITOPS_ENGINE_GO_MOD}\n"
+    chosen.with_suffix(".sum").write_text((source / "go.sum").read_text() + sums)
+    return chosen
+
+
+def _redis_inputs() -> Sequence[str | bytes]:
+    return [find_go().version, *tree(SOURCES / "redis", "*.go", "go.mod", "go.sum")]
+
+
+def _make_redis(folder: Path) -> None:
+    target = folder / "redis"
+    _go_build("redis", SOURCES / "redis", ".", target, f"-ldflags={_STRIPPED}")
+
+
 def _copy(source: Path, target: Path) -> None:
     # Go's module cache is read-only, and a read-only folder could not be renamed or removed later.
     shutil.copytree(source, target, copy_function=shutil.copyfile)
@@ -300,3 +354,10 @@ FLUX_CONTROLLERS = Recipe(
     _flux_inputs,
     _make_flux,
 )
+ARGOCD_PROGRAM = Recipe(
+    "argocd",
+    "Argo CD (about 4 min, once)",
+    _module_inputs(ARGOCD, GITOPS_ENGINE.version, GITOPS_ENGINE.checksum),
+    _make_argocd,
+)
+REDIS = Recipe("redis", "a Redis in memory, for Argo CD", _redis_inputs, _make_redis)

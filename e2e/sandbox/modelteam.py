@@ -89,6 +89,10 @@ class ModelTeam:
         self._git("push", "--quiet", "origin", "main")
         return self._git("rev-parse", "--short", "HEAD").strip()
 
+    def head(self) -> str:
+        """Return the full name of the commit that the working copy is at."""
+        return self._git("rev-parse", "HEAD").strip()
+
     def revert(self) -> str:
         """Take the last commit back by a new one and push it; returns its short name."""
         self._git("revert", "--no-edit", "HEAD")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from sandbox import (
+    argocd,
     cluster,
     collector,
     dataplane,
@@ -35,7 +36,7 @@ ALL: tuple[Part, ...] = (
 )
 
 
-OPTIONS: tuple[Option, ...] = (githttp.OPTION, flux.OPTION)
+OPTIONS: tuple[Option, ...] = (githttp.OPTION, argocd.OPTION, flux.OPTION)
 """What `--with` can ask for."""
 
 OF_HEADGATE = (collector.PART.name,)

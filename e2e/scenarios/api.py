@@ -22,6 +22,7 @@ _CALL_SECONDS = 60
 
 _HEADGATE = "/apis/headgate.dev/v1alpha1"
 _GATEWAY_API = "/apis/gateway.networking.k8s.io/v1"
+_ARGO_CD = "/apis/argoproj.io/v1alpha1"
 _COLLECTIONS: Mapping[str, tuple[str, str]] = {
     "ModelDeployment": (_HEADGATE, "modeldeployments"),
     "ModelRevision": (_HEADGATE, "modelrevisions"),
@@ -33,6 +34,8 @@ _COLLECTIONS: Mapping[str, tuple[str, str]] = {
     "Gateway": (_GATEWAY_API, "gateways"),
     "GitRepository": ("/apis/source.toolkit.fluxcd.io/v1", "gitrepositories"),
     "Kustomization": ("/apis/kustomize.toolkit.fluxcd.io/v1", "kustomizations"),
+    "Application": (_ARGO_CD, "applications"),
+    "AppProject": (_ARGO_CD, "appprojects"),
     "Deployment": ("/apis/apps/v1", "deployments"),
     "Role": ("/apis/rbac.authorization.k8s.io/v1", "roles"),
     "RoleBinding": ("/apis/rbac.authorization.k8s.io/v1", "rolebindings"),

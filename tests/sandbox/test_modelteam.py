@@ -140,3 +140,17 @@ def test_a_new_telling_begins_with_an_empty_clone(team: ModelTeam) -> None:
     team.clone()
 
     assert [entry.name for entry in team.folder.iterdir()] == [".git"]
+
+
+def test_a_revert_is_a_commit_that_restores_the_file(team: ModelTeam) -> None:
+    """What serves again is what served before, byte for byte, and the history keeps both."""
+    before, first = (team.folder / FILE).read_text(), team.head()
+    team.edit("2")
+    second = team.commit("Fraud model 2")
+
+    name = team.revert()
+
+    assert (team.folder / FILE).read_text() == before
+    assert team.head() == read_commit(team.origin)
+    assert team.head().startswith(name)
+    assert len({first, second, name}) == 3
