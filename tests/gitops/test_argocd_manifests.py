@@ -54,3 +54,62 @@ def test_every_action_on_offer_has_its_script() -> None:
     assert scripts == {file.parent.name: file.read_text() for file in folder.glob("*/action.lua")}
     for name in scripts:
         assert f'actions["{name}"]' in found["discovery.lua"]
+
+
+def sample(name: str) -> Json:
+    """Return one of the samples; each file has one object."""
+    found: Json = yaml.safe_load((FOLDER / "samples" / f"{name}.yaml").read_text())
+    return found
+
+
+def test_the_samples_sync_all_by_themselves_and_delete_no_model_by_mistake() -> None:
+    """Claim: automation is on in both ways, and neither an empty folder nor a deleted
+    ApplicationSet stops a model."""
+    application = sample("application")["spec"]
+    generated = sample("applicationset")["spec"]
+
+    automated = {"prune": True, "selfHeal": True, "allowEmpty": False}
+    for spec in (application, generated["template"]["spec"]):
+        assert spec["syncPolicy"]["automated"] == automated
+        assert spec["project"] == sample("appproject")["metadata"]["name"]
+        assert "ignoreDifferences" not in spec
+    assert generated["syncPolicy"]["preserveResourcesOnDeletion"] is True
+    # CRDs take every object of their kind with them.
+    assert sample("platform")["spec"]["syncPolicy"]["automated"]["prune"] is False
+
+
+def test_a_model_team_may_bring_what_headgate_releases_and_nothing_past_it() -> None:
+    """Claim: no InferenceService, no route, no record can come from a model team's repository."""
+    project = sample("appproject")["spec"]
+
+    kinds = {one["kind"] for one in project["namespaceResourceWhitelist"]}
+    assert kinds == {"ModelDeployment", "ServingRuntime", "ConfigMap"}
+    assert project["clusterResourceWhitelist"] == []
+
+
+def test_who_may_stop_a_release_may_not_skip_its_evidence() -> None:
+    """Claim: each action is granted by name to one role, and promoting to another one than the
+    rest."""
+    roles = {role["name"]: role["policies"] for role in sample("appproject")["spec"]["roles"]}
+    names = {
+        file.parent.name for file in (SCRIPTS / "ModelDeployment").glob("actions/*/action.lua")
+    }
+
+    def granted(role: str) -> set[str]:
+        lines = (line.split(", ") for line in roles[role])
+        return {line[3].rpartition("/")[2] for line in lines if line[3].startswith("action/")}
+
+    assert granted("releaser") == names - {"promote-now"}
+    assert granted("promoter") == {"promote-now"}
+
+
+def test_the_page_names_every_key_action_and_sample() -> None:
+    """Claim: docs/argocd.md leaves out none of what is here."""
+    page = (ROOT / "docs" / "argocd.md").read_text()
+
+    for key in settings():
+        assert key in page or f"{key.rpartition('_')[0]}_<Kind>" in page
+    for file in (SCRIPTS / "ModelDeployment").glob("actions/*/action.lua"):
+        assert f"| {file.parent.name} |" in page
+    for file in (FOLDER / "samples").iterdir():
+        assert f"| `{file.name}` |" in page
