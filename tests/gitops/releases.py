@@ -21,6 +21,16 @@ Json = dict[str, Any]
 Tell = Callable[[], Awaitable[Story]]
 
 
+_SEEN: dict[Tell, Story] = {}
+
+
+async def seen(tell: Tell) -> Story:
+    """Return how a story stands at its end; it is told once, so it must be looked at only."""
+    if tell not in _SEEN:
+        _SEEN[tell] = await tell()
+    return _SEEN[tell]
+
+
 async def committed() -> Story:
     """The first commit has just been applied; the operator has not looked."""
     story = Story()

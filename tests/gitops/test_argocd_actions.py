@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.gitops import releases
 from tests.gitops.luavm import Json, ScriptError, patch, run
-from tests.gitops.releases import Tell, annotated
+from tests.gitops.releases import Tell, annotated, seen
 
 from sandbox.paths import ROOT
 
@@ -56,14 +56,14 @@ def annotations_after(
 )
 async def test_only_what_makes_sense_is_offered(tell: Tell, expected: set[str]) -> None:
     """Claim: in each phase exactly these actions can be chosen."""
-    assert offered(releases.model_deployment(await tell())) == expected
+    assert offered(releases.model_deployment(await seen(tell))) == expected
 
 
 async def test_each_action_has_a_name_and_an_icon_for_people() -> None:
     """Claim: a button says what it does; promoting says what is given up."""
     found = run(
         (ACTIONS / "discovery.lua").read_text(),
-        releases.model_deployment(await releases.progressing()),
+        releases.model_deployment(await seen(releases.progressing)),
     )
 
     for name in NAMES:
@@ -78,7 +78,7 @@ async def test_each_action_has_a_name_and_an_icon_for_people() -> None:
 )
 async def test_an_action_names_the_revision_under_test(name: str, annotation: str) -> None:
     """Claim: one annotation, bound to the hash that the person saw; nothing else is written."""
-    found = releases.model_deployment(await releases.progressing())
+    found = releases.model_deployment(await seen(releases.progressing))
     hash = found["status"]["canary"]["hash"]
 
     assert annotations_after(name, found) == {f"headgate.dev/{annotation}": hash}
@@ -89,7 +89,7 @@ async def test_an_action_names_the_revision_under_test(name: str, annotation: st
 
 async def test_resume_takes_the_pause_away_and_nothing_else() -> None:
     """Claim: annotations of others stay, and one left over from an earlier revision can go too."""
-    found = annotated(releases.model_deployment(await releases.progressing()), pause="00000000")
+    found = annotated(releases.model_deployment(await seen(releases.progressing)), pause="00000000")
     found["metadata"]["annotations"]["team"] = "risk"
 
     assert "resume" in offered(found)
@@ -98,7 +98,7 @@ async def test_resume_takes_the_pause_away_and_nothing_else() -> None:
 
 async def test_retry_names_the_rejected_revision_and_the_moment() -> None:
     """Claim: hash and a moment in UTC to the second, as RFC 3339 has it."""
-    found = releases.model_deployment(await releases.rolled_back())
+    found = releases.model_deployment(await seen(releases.rolled_back))
 
     written = annotations_after("retry", found)
 
@@ -111,7 +111,7 @@ async def test_retry_names_the_rejected_revision_and_the_moment() -> None:
 
 async def test_promoting_now_ends_a_pause_by_the_action() -> None:
     """Claim: who promotes does not have to resume first; a pause of another revision stays."""
-    found = releases.model_deployment(await releases.progressing())
+    found = releases.model_deployment(await seen(releases.progressing))
     hash = found["status"]["canary"]["hash"]
 
     assert annotations_after("promote-now", annotated(found, pause=hash)) == {
@@ -125,7 +125,7 @@ async def test_promoting_now_ends_a_pause_by_the_action() -> None:
 
 async def test_a_retry_is_not_ended_by_what_was_asked_before() -> None:
     """Claim: an abort of the same revision, which would keep it rejected, goes with the retry."""
-    found = releases.model_deployment(await releases.rolled_back())
+    found = releases.model_deployment(await seen(releases.rolled_back))
     hash = found["status"]["rejected"][-1]["hash"]
 
     written = annotations_after("retry", annotated(found, abort=hash, promote="00000000"))
@@ -136,7 +136,7 @@ async def test_a_retry_is_not_ended_by_what_was_asked_before() -> None:
 
 async def test_a_first_revision_that_failed_can_be_judged_anew() -> None:
     """Claim: it is stable and cannot be rejected, so the retry names it all the same."""
-    found = releases.model_deployment(await releases.first_failing())
+    found = releases.model_deployment(await seen(releases.first_failing))
 
     written = annotations_after("retry", found)["headgate.dev/retry"]
     assert written.startswith(found["status"]["stable"]["hash"] + "@")
@@ -144,7 +144,7 @@ async def test_a_first_revision_that_failed_can_be_judged_anew() -> None:
 
 async def test_retry_means_what_git_asks_for_not_what_was_rejected_last() -> None:
     """Claim: with Git back at version 2, version 3's later rejection is not the one lifted."""
-    found = releases.model_deployment(await releases.committed_again())
+    found = releases.model_deployment(await seen(releases.committed_again))
     hashes = {one["version"]: one["hash"] for one in found["status"]["rejected"]}
 
     assert found["status"]["rejected"][-1]["version"] == "3"
@@ -154,8 +154,8 @@ async def test_retry_means_what_git_asks_for_not_what_was_rejected_last() -> Non
 
 async def test_retry_asks_which_when_one_version_was_rejected_twice() -> None:
     """Claim: a parameter is offered then; left empty it means the last one."""
-    once = releases.model_deployment(await releases.rolled_back())
-    twice = releases.model_deployment(await releases.rejected_twice())
+    once = releases.model_deployment(await seen(releases.rolled_back))
+    twice = releases.model_deployment(await seen(releases.rejected_twice))
     first, last = (one["hash"] for one in twice["status"]["rejected"])
     discovery = (ACTIONS / "discovery.lua").read_text()
 
@@ -188,7 +188,7 @@ async def test_an_action_that_makes_no_sense_says_why_and_writes_nothing(
 ) -> None:
     """Claim: Argo CD runs a disabled action all the same when its API is called, so the script
     itself refuses, in a sentence without a stack."""
-    found = releases.model_deployment(await tell())
+    found = releases.model_deployment(await seen(tell))
 
     with pytest.raises(ScriptError) as refused:
         patch((ACTIONS / name / "action.lua").read_text(), found, parameters)

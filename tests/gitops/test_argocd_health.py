@@ -7,7 +7,7 @@ import json
 import pytest
 from tests.gitops import releases
 from tests.gitops.luavm import health
-from tests.gitops.releases import Json, Tell, annotated
+from tests.gitops.releases import Json, Tell, annotated, seen
 
 from sandbox.paths import ROOT
 
@@ -115,7 +115,7 @@ async def test_health_of_a_deployment_is_its_release_in_the_words_of_a_condition
     tell: Tell, status: str, source: str, says: str
 ) -> None:
     """Claim: one of four health states, and the sentence is the one a condition has."""
-    found = releases.model_deployment(await tell())
+    found = releases.model_deployment(await seen(tell))
 
     assert told(found) == (status, sentence(found, source))
     assert says in told(found)[1]
@@ -124,9 +124,9 @@ async def test_health_of_a_deployment_is_its_release_in_the_words_of_a_condition
 async def test_a_canary_that_a_person_holds_is_suspended_though_its_phase_is_another() -> None:
     """Claim: held before its first weight or at the end of its bake, it waits for that person; one
     that is not ready yet does not wait, and a pause of another revision holds nothing."""
-    held = releases.model_deployment(await releases.held_when_ready())
-    baking = releases.model_deployment(await releases.baking())
-    starting = releases.model_deployment(await releases.preparing())
+    held = releases.model_deployment(await seen(releases.held_when_ready))
+    baking = releases.model_deployment(await seen(releases.baking))
+    starting = releases.model_deployment(await seen(releases.preparing))
 
     assert held["status"]["phase"] == "Preparing"
     message = "version 2 is ready; it is held by "
@@ -146,7 +146,7 @@ async def test_a_canary_that_a_person_holds_is_suspended_though_its_phase_is_ano
 )
 async def test_a_generation_that_was_not_seen_is_in_progress(tell: Tell, generation: int) -> None:
     """Claim: what an earlier status says is never taken for what Git asks for now."""
-    found = releases.model_deployment(await tell())
+    found = releases.model_deployment(await seen(tell))
 
     message = f"Waiting for Headgate to look at generation {generation}"
     assert told(found) == ("Progressing", message)
@@ -154,7 +154,7 @@ async def test_a_generation_that_was_not_seen_is_in_progress(tell: Tell, generat
 
 async def test_an_object_without_any_status_is_in_progress() -> None:
     """Claim: a cluster without our CRD's default does not make the script fail."""
-    found = releases.model_deployment(await releases.committed())
+    found = releases.model_deployment(await seen(releases.committed))
     del found["status"]
 
     assert told(found)[0] == "Progressing"
@@ -162,7 +162,7 @@ async def test_an_object_without_any_status_is_in_progress() -> None:
 
 async def test_a_lost_budget_is_told_and_does_not_degrade_what_serves() -> None:
     """Claim: no commit could cure it, so the application stays Healthy, and says what is wrong."""
-    found = releases.model_deployment(await releases.short_of_budget())
+    found = releases.model_deployment(await seen(releases.short_of_budget))
 
     budget = sentence(found, "BudgetAvailable")
     assert "nothing is left of the error budget" in budget
@@ -172,7 +172,7 @@ async def test_a_lost_budget_is_told_and_does_not_degrade_what_serves() -> None:
 @pytest.mark.parametrize("kind", ["ModelDeployment", "ModelRevision", "ModelRollout"])
 async def test_what_is_being_deleted_is_in_progress(kind: str) -> None:
     """Claim: whatever the status still says, it is about to go."""
-    story = await releases.stable()
+    story = await seen(releases.stable)
     found = next(iter(story.cluster.all(kind)))
     deleted = json.loads(json.dumps(found))
     deleted["metadata"]["deletionTimestamp"] = "2026-01-05T13:00:00Z"
@@ -216,7 +216,7 @@ async def test_health_of_a_revision_is_what_it_does_now(
     tell: Tell, version: str, status: str, says: str
 ) -> None:
     """Claim: history is never Degraded, as nothing could ever make it Healthy again."""
-    assert told(releases.revision(await tell(), version)) == (status, says)
+    assert told(releases.revision(await seen(tell), version)) == (status, says)
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ async def test_health_of_a_record_is_whether_it_is_complete(
     tell: Tell, number: int, status: str, begins: str
 ) -> None:
     """Claim: a complete record is Healthy whatever it says, and begins with what it says."""
-    found = told(releases.record(await tell(), number))
+    found = told(releases.record(await seen(tell), number))
 
     assert found[0] == status
     assert found[1].startswith(begins)
