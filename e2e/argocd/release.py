@@ -27,6 +27,14 @@ _SAMPLES = COMPONENT / "samples"
 _FOLDER = "models"
 _SYNC_SECONDS = 60.0
 
+SHOWN = [
+    {"group": "headgate.dev", "kind": "ModelRevision"},
+    {"group": "headgate.dev", "kind": "ModelRollout"},
+    {"group": "serving.kserve.io", "kind": "InferenceService"},
+    {"group": "gateway.networking.k8s.io", "kind": "HTTPRoute"},
+]
+"""What a project must permit besides, or its trees do not show it."""
+
 
 def sample(name: str) -> Json:
     """Return a sample of manifests/gitops/argocd."""
@@ -68,6 +76,7 @@ class GitRelease(Release):
         manifest = sample("appproject.yaml")
         manifest["spec"]["sourceRepos"] = [self._world.models.as_uri()]
         manifest["spec"]["destinations"][0]["namespace"] = NAMESPACE
+        manifest["spec"]["namespaceResourceWhitelist"] += SHOWN
         return manifest
 
     def _application(self) -> Json:

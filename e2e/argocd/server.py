@@ -61,7 +61,7 @@ class Server:
     def actions(self, name: str, target: Mapping[str, str]) -> dict[str, Json]:
         """Return what can be done with a resource of an application, by the action's name."""
         path = f"/applications/{quote(name)}/resource/actions"
-        found = self._get(path, {"appNamespace": "", **target})
+        found = self._get(path, target)
         return {action["name"]: action for action in found.get("actions") or ()}
 
     def act(self, name: str, target: Mapping[str, str], action: str, **parameters: str) -> None:

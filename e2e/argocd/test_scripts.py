@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 from tests.gitops import luavm, releases
-from tests.gitops.releases import Json, Tell
+from tests.gitops.releases import Json, Tell, seen
 
 from sandbox.argocd import COMPONENT
 from sandbox.builds import ARGOCD_PROGRAM, build
@@ -86,7 +86,7 @@ async def test_argo_cd_reads_the_scripts_as_the_tests_do(
     program: Path, tell: Tell, tmp_path: Path
 ) -> None:
     """Claim: health of all three kinds and the offered actions are those of the unit tests."""
-    story = await tell()
+    story = await seen(tell)
     kinds = ("ModelDeployment", "ModelRevision", "ModelRollout")
     for obj in (found for kind in kinds for found in story.cluster.all(kind)):
         status, message = luavm.health((_SCRIPTS / obj["kind"] / "health.lua").read_text(), obj)
@@ -106,7 +106,7 @@ async def test_argo_cd_runs_an_action_and_changes_annotations_only(
     program: Path, tmp_path: Path
 ) -> None:
     """Claim: the object that Argo CD would write differs from the one it read by one line."""
-    found = releases.model_deployment(await releases.progressing())
+    found = releases.model_deployment(await seen(releases.progressing))
     hash = found["status"]["canary"]["hash"]
 
     told = overrides(program, "run-action", written(tmp_path, found), "pause")
