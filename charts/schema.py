@@ -35,7 +35,9 @@ OF_THE_CHART = frozenset(
 )
 """Settings that the chart derives from other values, so that rights, ports and Secrets fit."""
 
-TEXT: Schema = {"type": "string"}
+OF_WRITEBACK = ("plain_http_hosts", "ca_file", "interval", "keep", "log_level", "log_format")
+"""Settings of `headgate writeback` that may be given freely."""
+
 SWITCH: Schema = {"type": "boolean"}
 OBJECTS: Schema = {"type": "array", "items": {"type": "object"}}
 ANYTHING: Schema = {"type": "object"}
@@ -46,6 +48,8 @@ NAME: Schema = {
     "maxLength": 253,
 }
 KEY: Schema = {"type": "string", "pattern": r"^[-._a-zA-Z0-9]*$", "maxLength": 253}
+TAG: Schema = {"type": "string", "pattern": r"^([\w][\w.-]{0,127})?$"}
+DIGEST: Schema = {"type": "string", "pattern": r"^(sha256:[0-9a-f]{64})?$"}
 NAMESPACES: Schema = {
     "type": "array",
     "items": {"type": "string", "pattern": r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "maxLength": 63},
@@ -126,11 +130,11 @@ ROWS: Mapping[str, Row] = {
     "commonLabels": (LABELS, "further labels of every object"),
     "image.repository": ({"type": "string", "minLength": 1}, "the image, with its registry"),
     "image.tag": (
-        {"type": "string", "pattern": r"^([\w][\w.-]{0,127})?$"},
+        TAG,
         "its tag; without it the chart's `appVersion`",
     ),
     "image.digest": (
-        {"type": "string", "pattern": r"^(sha256:[0-9a-f]{64})?$"},
+        DIGEST,
         "its digest, `sha256:…`; wins over the tag",
     ),
     "image.pullPolicy": ({"enum": ["", "Always", "IfNotPresent", "Never"]}, "when it is pulled"),
@@ -223,6 +227,32 @@ ROWS: Mapping[str, Row] = {
         "its other settings, in camelCase: `{maxBody: 2097152}`",
     ),
     **_pod("collector.", "the collector"),
+    "writeback.enabled": (
+        SWITCH,
+        "install the write-back: what a ReleasePolicy wants to be said in Git after a rollback",
+    ),
+    "writeback.image.repository": ({"type": "string", "minLength": 1}, "its image, with git"),
+    "writeback.image.tag": (TAG, "its tag; without it the chart's `appVersion`"),
+    "writeback.image.digest": (DIGEST, "its digest; wins over the tag"),
+    "writeback.hosts": (
+        {
+            "type": "array",
+            "items": {
+                "type": "string",
+                "pattern": r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[0-9]{1,5})?$",
+            },
+        },
+        "hosts of forges, repositories and webhooks that policies may name, with a port if not 443",
+    ),
+    "writeback.secrets": (
+        {"type": "array", "items": NAME, "uniqueItems": True},
+        "Secrets of the release's namespace that policies may name; no other can be read",
+    ),
+    "writeback.settings": (
+        settings_of(OF_WRITEBACK),
+        "its other settings, in camelCase: `{interval: 1m}`",
+    ),
+    **_pod("writeback.", "the write-back"),
     "policies.enabled": (
         SWITCH,
         "ValidatingAdmissionPolicies: only Headgate writes its records and status, only Headgate "

@@ -25,7 +25,11 @@ MATRIX: dict[str, dict[str, Any]] = {
     "defaults": {},
     "every part": ALL_PARTS,
     "some namespaces": {"namespaces": ["models", "team-a"], "gatewayNamespaces": ["gateways"]},
-    "some namespaces, every part": {**ALL_PARTS, "namespaces": ["models"]},
+    "some namespaces, every part": {
+        **ALL_PARTS,
+        "namespaces": ["models"],
+        "writeback": {"enabled": False},
+    },
     "no CRDs": {"crds": {"enabled": False}},
     "a mirrored image": {
         "image": {
@@ -134,7 +138,14 @@ def test_every_pod_is_admitted_under_the_restricted_standard(bare: ApiServer) ->
 
 def test_every_pod_is_read_only_and_knows_its_size() -> None:
     """Nothing is written but /tmp, and memory is requested and limited."""
-    for container in containers(template(ALL_PARTS)).values():
+    sizes = {}
+    for name, container in containers(template(ALL_PARTS)).items():
         assert container["securityContext"]["readOnlyRootFilesystem"] is True
-        assert container["resources"]["requests"]["memory"] == "128Mi"
-        assert container["resources"]["limits"]["memory"] in ("256Mi", "384Mi")
+        resources = container["resources"]
+        sizes[name] = (resources["requests"]["memory"], resources["limits"]["memory"])
+
+    assert sizes == {
+        "operator": ("128Mi", "256Mi"),
+        "collector": ("128Mi", "384Mi"),
+        "writeback": ("96Mi", "256Mi"),
+    }

@@ -12,6 +12,7 @@ pytestmark = pytest.mark.apiserver
 PAIRS = {
     "base": {},
     "overlays/collector": {"collector": {"enabled": True}},
+    "overlays/writeback": {"writeback": {"enabled": True}},
     "overlays/track-secrets": {"trackSecrets": True},
     "overlays/namespaced": {"namespaces": ["models"], "gatewayNamespaces": ["gateways"]},
     "overlays/track-commits": {

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.api.objects import deployment, revision, rollout
+from tests.api.test_release_policy import POLICY
 from tests.chart.conftest import forget_kinds
 from tests.chart.rendering import ROOT, template
 
@@ -23,6 +24,7 @@ pytestmark = pytest.mark.apiserver
 
 PATIENCE_SECONDS = 30
 OPERATOR = ("--as=system:serviceaccount:headgate-system:headgate",)
+WRITEBACK = ("--as=system:serviceaccount:headgate-system:headgate-writeback",)
 KSERVE = ("--as=system:serviceaccount:kserve:kserve-controller-manager",)
 PERSON = ("--as=alice", "--as-group=system:authenticated", "--as-group=platform")
 BACKUP = ("--as=system:serviceaccount:velero:velero",)
@@ -50,7 +52,7 @@ def guarded(bare: ApiServer) -> Iterator[ApiServer]:
     policies = template(
         {**values, "crds": {"enabled": False}}, "--show-only", "templates/policies.yaml"
     )
-    objects = [deployment(), revision(), rollout(), SERVED, FOREIGN_SERVICE]
+    objects = [deployment(), revision(), rollout(), POLICY, SERVED, FOREIGN_SERVICE]
     for manifest in objects:
         bare.kubectl("create", "-f", "-", stdin=json.dumps(manifest))
     bare.control_plane.apply("-f", "-", stdin=policies)
@@ -75,7 +77,8 @@ def _create(manifest: dict[str, Any]) -> Call:
 
 def _patch(manifest: dict[str, Any], change: dict[str, Any], *more: str) -> Call:
     metadata = manifest["metadata"]
-    what = [manifest["kind"].lower(), metadata["name"], "-n", metadata["namespace"]]
+    where = ["-n", metadata["namespace"]] if "namespace" in metadata else []
+    what = [manifest["kind"].lower(), metadata["name"], *where]
     return ["patch", *what, "--type=merge", "-p", json.dumps(change), *more], None
 
 
@@ -128,6 +131,20 @@ CASES = [
     pytest.param(
         PERSON, _patch(deployment(), STATUS, OF_STATUS), RECORDS, id="a person claims a status"
     ),
+    pytest.param(
+        PERSON,
+        _patch(POLICY, STATUS, OF_STATUS),
+        f"releasepolicies/status /{POLICY['metadata']['name']}{RECORDS}",
+        id="a person claims a write in Git",
+    ),
+    pytest.param(WRITEBACK, _patch(POLICY, STATUS, OF_STATUS), "", id="write-back tells"),
+    pytest.param(
+        WRITEBACK,
+        _patch(rollout(), STATUS, OF_STATUS),
+        "found one by system:serviceaccount:headgate-system:headgate-writeback",
+        id="the write-back changes nothing of the operator's",
+    ),
+    pytest.param(PERSON, _patch(POLICY, NOTE), "", id="the platform team sets its policy"),
     pytest.param(PERSON, _patch(deployment(), NOTE), "", id="a person changes what is theirs"),
     pytest.param(PERSON, _create(deployment()), "", id="a person wants a model"),
     pytest.param(PERSON, _delete(rollout()), "", id="RBAC alone says who deletes a record"),

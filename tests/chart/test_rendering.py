@@ -25,6 +25,7 @@ DIGEST = "sha256:" + "0f" * 32
 
 ALL_PARTS: Values = {
     "collector": {"enabled": True},
+    "writeback": {"enabled": True, "hosts": ["git.example.com"]},
     "policies": {"enabled": True},
     "dashboards": {"enabled": True},
     "alerts": {"enabled": True},
@@ -90,6 +91,11 @@ WRONG = [
         {"gatewayNamespaces": ["gateways"]},
         "gatewayNamespaces: wanted only with namespaces",
         id="Gateways of some namespaces, models of all",
+    ),
+    pytest.param(
+        {"namespaces": ["models"], "writeback": {"enabled": True}},
+        "writeback.enabled: wanted without namespaces",
+        id="policies of the cluster, rights of some namespaces",
     ),
     pytest.param(
         {"prometheus": {"secret": {"bearerTokenKey": "token"}}},
@@ -177,6 +183,7 @@ def test_some_namespaces_need_no_right_in_the_cluster() -> None:
     values = {
         **ALL_PARTS,
         "policies": {"enabled": False},
+        "writeback": {"enabled": False},
         "namespaces": ["team-a", "team-b"],
         "gatewayNamespaces": ["gateways"],
     }
@@ -347,3 +354,14 @@ def test_names_follow_the_release(release: str, wanted: str) -> None:
     assert binding["subjects"][0]["namespace"] == "elsewhere"
     assert service["spec"]["selector"] == deployment["spec"]["selector"]["matchLabels"]
     assert service["spec"]["selector"]["app.kubernetes.io/instance"] == release
+
+
+def test_the_write_back_reads_the_secrets_that_are_named() -> None:
+    """Without a name there is no rule at all, and never one for every Secret."""
+    for names in (["git", "webhook"], []):
+        rendered = template({"writeback": {"enabled": True, "secrets": names}})
+        rules = [
+            rule for role in of_kind(rendered, "Role", "ClusterRole") for rule in role["rules"]
+        ]
+        found = [rule.get("resourceNames") for rule in rules if "secrets" in rule["resources"]]
+        assert found == ([names] if names else [])

@@ -4,6 +4,9 @@
 {{- if and .Values.gatewayNamespaces (not .Values.namespaces) -}}
 {{- fail "gatewayNamespaces: wanted only with namespaces; without them Gateways of all are read" -}}
 {{- end -}}
+{{- if and .Values.writeback.enabled .Values.namespaces -}}
+{{- fail "writeback.enabled: wanted without namespaces; ReleasePolicies belong to the cluster" -}}
+{{- end -}}
 {{- range $key, $value := $secret -}}
 {{- if and $value (ne $key "name") (not $secret.name) -}}
 {{- fail (printf "prometheus.secret.name: wanted with a key of it, found only %s" $key) -}}

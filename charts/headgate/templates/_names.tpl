@@ -49,12 +49,14 @@ labels:
   {{- end }}
 {{- end -}}
 
+{{/* An image by its digest or tag: (list $ IMAGE). */}}
 {{- define "headgate.image" -}}
-{{- $image := .Values.image -}}
+{{- $root := index . 0 -}}
+{{- $image := index . 1 -}}
 {{- if $image.digest -}}
 {{- printf "%s@%s" $image.repository $image.digest -}}
 {{- else -}}
-{{- printf "%s:%s" $image.repository (default .Chart.AppVersion $image.tag) -}}
+{{- printf "%s:%s" $image.repository (default $root.Chart.AppVersion $image.tag) -}}
 {{- end -}}
 {{- end -}}
 

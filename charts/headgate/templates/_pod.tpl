@@ -1,7 +1,8 @@
 {{/*
 The pod of one part, as the PodSecurity standard `restricted` wants it:
-(dict "root" $ "component" "operator" "account" … "part" VALUES "env" LIST "volumes" LIST "mounts" LIST).
-VALUES are the part's own: replicas, resources, placement, labels, extras.
+(dict "root" $ "component" "operator" "account" … "part" VALUES "env" LIST "volumes" LIST "mounts" LIST), and
+maybe "grace" (seconds to stop, default 15) and "tmp" (what its emptyDir says).
+VALUES are the part's own: replicas, resources, placement, labels, extras, and maybe an image.
 */}}
 {{- define "headgate.pod" -}}
 {{- $root := .root -}}
@@ -21,7 +22,7 @@ spec:
   automountServiceAccountToken: true
   # A kubelet would set variables such as HEADGATE_METRICS_SERVICE_HOST, which are no settings.
   enableServiceLinks: false
-  terminationGracePeriodSeconds: 15
+  terminationGracePeriodSeconds: {{ default 15 .grace }}
   {{- with $root.Values.imagePullSecrets }}
   imagePullSecrets:
     {{- toYaml . | nindent 4 }}
@@ -62,7 +63,7 @@ spec:
       type: RuntimeDefault
   containers:
   - name: {{ .component }}
-    image: {{ include "headgate.image" $root | quote }}
+    image: {{ include "headgate.image" (list $root (default $root.Values.image $part.image)) | quote }}
     {{- with $root.Values.image.pullPolicy }}
     imagePullPolicy: {{ . }}
     {{- end }}
@@ -101,7 +102,7 @@ spec:
     {{- end }}
   volumes:
   - name: tmp
-    emptyDir: {}
+    emptyDir: {{ default dict .tmp | toJson }}
   {{- with concat .volumes $part.extraVolumes }}
   {{- toYaml . | nindent 2 }}
   {{- end }}

@@ -140,3 +140,38 @@ subjects:
   resources: [gitrepositories, ocirepositories]
   verbs: [get]
 {{- end -}}
+
+{{/* Policies belong to the cluster, records to namespaces; the rest is in its own namespace. */}}
+{{- define "headgate.writebackPolicyRules" -}}
+- apiGroups: [headgate.dev]
+  resources: [releasepolicies]
+  verbs: [list]
+- apiGroups: [headgate.dev]
+  resources: [releasepolicies/status]
+  verbs: [patch]
+{{- end -}}
+
+{{- define "headgate.writebackRecordRules" -}}
+- apiGroups: [headgate.dev]
+  resources: [modelrollouts]
+  verbs: [get, list]
+- apiGroups: [headgate.dev]
+  resources: [modeldeployments, modelrevisions]
+  verbs: [get]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [create]
+{{- end -}}
+
+{{/* What it did, and the credentials that policies name: no other Secret can be read. */}}
+{{- define "headgate.writebackOwnRules" -}}
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get, list, create, patch, delete]
+{{- with .Values.writeback.secrets }}
+- apiGroups: [""]
+  resources: [secrets]
+  resourceNames: {{ toJson . }}
+  verbs: [get]
+{{- end }}
+{{- end -}}
