@@ -309,7 +309,7 @@ ADVICE = [
     ),
     pytest.param(
         stories.rolled_back,
-        "To let Git say what serves, restore version 1 there: spec.model.version: \"1\"",
+        'To let Git say what serves, restore version 1 there: spec.model.version: "1"',
         id="what Git should say after a rollback",
     ),
     pytest.param(
