@@ -33,6 +33,12 @@ STALE = changed(
 UNCOMPARED = changed(STALE, "status.reconciledAt", "2026-01-05T11:59:59Z")
 
 
+def partial(kind: str, name: str) -> dict[str, Any]:
+    """A sync that runs of one chosen object, as `argocd app sync --resource` asks for."""
+    chosen = {"group": "headgate.dev", "kind": kind, "name": name}
+    return {**RUNNING, "operation": {"sync": {"revision": SECOND, "resources": [chosen]}}}
+
+
 def several(**sources: str) -> dict[str, Any]:
     """An Application that runs a sync of several sources, each with this revision."""
     listed = [
@@ -65,6 +71,41 @@ def several(**sources: str) -> dict[str, Any]:
             "synced it from 2026-01-05T12:00:03Z until 2026-01-05T12:00:04Z",
             False,
             id="a sync that has just ended",
+        ),
+        pytest.param(
+            changed(
+                UNCOMPARED,
+                "status.operationState",
+                {**RUNNING, "operation": {"sync": {"revision": SECOND, "dryRun": True}}},
+            ),
+            "12:00:04",
+            Certainty.UNKNOWN,
+            "",
+            "does not tell of a sync at 2026-01-05T12:00:04Z",
+            True,
+            id="a dry run writes nothing",
+        ),
+        pytest.param(
+            changed(
+                UNCOMPARED,
+                "status.operationState",
+                partial("ConfigMap", "profile"),
+            ),
+            "12:00:04",
+            Certainty.UNKNOWN,
+            "",
+            "does not tell of a sync at 2026-01-05T12:00:04Z",
+            True,
+            id="a sync of other objects writes not this one",
+        ),
+        pytest.param(
+            changed(UNCOMPARED, "status.operationState", partial("ModelDeployment", "fraud")),
+            "12:00:04",
+            Certainty.SYNCED,
+            SECOND,
+            "synced it",
+            False,
+            id="a sync of this object alone",
         ),
         pytest.param(
             changed(APPLICATION, "status.operationState.phase", "Failed"),

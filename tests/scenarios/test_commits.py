@@ -106,6 +106,31 @@ async def test_file_and_author_are_added_as_claims() -> None:
     assert "the file as its annotation config.kubernetes.io/origin claims" in commit["message"]
 
 
+async def test_no_text_is_so_long_that_the_record_is_refused() -> None:
+    """Claim: names, paths and claims of any length are cut to what the schema takes, as a refused
+    record would hold up the rollout."""
+    story = await by_argo()
+    syncing(story, SHA["2"])
+    application = story.cluster.find("Application", "argocd", "fraud")
+    assert application is not None
+    application["spec"]["source"] |= {
+        "path": "p" * 2000,
+        "repoURL": "https://git.example.com/" + "r" * 2000,
+        "targetRevision": "t" * 2000,
+    }
+    initiated = {"initiatedBy": {"username": "u" * 2000}}
+    application["status"]["operationState"]["operation"] |= initiated
+    long = {TRACKING: TRACKING_ID, ORIGIN: f"path: {'f' * 2000}\n", AUTHOR: "a" * 2000}
+    written(story, "2", "argocd-controller", annotations=long)
+    await story.until_phase("Progressing")
+
+    commit = records(story)[-1]["spec"]["commit"]
+    assert (commit["certainty"], commit["revision"]) == ("Synced", SHA["2"])
+    lengths = {name: len(commit[name]) for name in ("path", "repository", "ref")}
+    assert lengths == {"path": 512, "repository": 512, "ref": 512}
+    assert (len(commit["author"]), len(commit["initiatedBy"])) == (128, 128)
+
+
 @pytest.mark.parametrize(
     ("options", "annotations", "says"),
     [

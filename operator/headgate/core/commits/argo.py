@@ -16,6 +16,7 @@ from typing import Any
 
 from headgate.core.commits.attempts import Attempt, is_outdated, writing_attempt
 from headgate.core.commits.value import (
+    LONGEST_NAME,
     NOWHERE,
     Certainty,
     Commit,
@@ -30,7 +31,6 @@ from headgate.core.commits.value import (
 from headgate.core.wording import plain
 
 _MOST_ATTEMPTS = 20
-_LONGEST_NAME = 128
 
 
 def read_application(
@@ -43,7 +43,7 @@ def read_application(
     if entry is None:
         why = f"{told_by} does not list this object among its resources"
         return unknown(why, told_by, pending=True)
-    attempts = _attempts(application, status)
+    attempts = _attempts(application, status, owned)
     writing = writing_attempt(attempts, written) if written is not None else None
     if writing is not None and written is not None:
         return _synced(application, writing, written, told_by)
@@ -97,13 +97,24 @@ def _is_compared(
 # --- attempts ------------------------------------------------------------------------------------
 
 
-def _attempts(application: Mapping[str, Any], status: Mapping[str, Any]) -> list[Attempt]:
+def _attempts(
+    application: Mapping[str, Any], status: Mapping[str, Any], owned: Mapping[str, Any]
+) -> list[Attempt]:
     """List what Argo CD remembers of its operations, the newest first."""
     state = _map(status.get("operationState"))
-    newest = _operation(application, state)
+    newest = _operation(application, state) if _may_have_written(state, owned) else None
     history = list(_maps(status.get("history")))[-_MOST_ATTEMPTS:]
     past = [_past(application, one) for one in reversed(history)]
     return [one for one in (newest, *past) if one is not None]
+
+
+def _may_have_written(state: Mapping[str, Any], owned: Mapping[str, Any]) -> bool:
+    """Whether an operation is no dry run, and either of all objects or of this one."""
+    sync = _map(_map(state.get("operation")).get("sync"))
+    chosen = list(_maps(sync.get("resources")))
+    own = (owned["apiVersion"].partition("/")[0], owned["kind"], owned["metadata"]["name"])
+    of_this = any((one.get("group"), one.get("kind"), one.get("name")) == own for one in chosen)
+    return sync.get("dryRun") is not True and (not chosen or of_this)
 
 
 def _operation(application: Mapping[str, Any], state: Mapping[str, Any]) -> Attempt | None:
@@ -131,7 +142,7 @@ def _past(application: Mapping[str, Any], entry: Mapping[str, Any]) -> Attempt |
 
 def _initiator(told: object) -> str:
     initiated = _map(told)
-    name = cleaned(initiated.get("username"), _LONGEST_NAME)
+    name = cleaned(initiated.get("username"), LONGEST_NAME)
     return name or ("automated sync policy" if initiated.get("automated") is True else "")
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from headgate.core.commits.value import (
+    LONGEST_NAME,
     Certainty,
     Commit,
     Place,
@@ -39,7 +40,6 @@ AUTHOR = "headgate.dev/author"
 """Its author, in the same way."""
 
 _LONGEST_ORIGIN = 2048
-_LONGEST_NAME = 128
 _STAMPED = re.compile(r"[0-9a-f]{7,64}")
 
 
@@ -84,7 +84,7 @@ def read_claims(metadata: Mapping[str, Any]) -> Claims:
         origin=origin,
         no_origin="" if origin else why,
         commit=commit if _STAMPED.fullmatch(commit) else "",
-        author=cleaned(annotations.get(AUTHOR), _LONGEST_NAME),
+        author=cleaned(annotations.get(AUTHOR), LONGEST_NAME),
     )
 
 

@@ -16,7 +16,10 @@ from urllib.parse import urlsplit, urlunsplit
 from headgate.core.wording import plain
 
 LONGEST = 512
-"""Characters that are kept of an address, a path or a name."""
+"""Characters that are kept of an address, a path or a name; the schema's bound."""
+
+LONGEST_NAME = 128
+"""Characters that are kept of a person's name; the schema's bound."""
 
 MOST_CANDIDATES = 8
 """Sources of one application that are listed where it does not tell which one has the object."""
@@ -152,16 +155,19 @@ def at(time: datetime) -> str:
 
 
 def render(commit: Commit) -> dict[str, Any]:
-    """Render for ModelRollout.spec.commit; what is not known is left out."""
+    """Render for ModelRollout.spec.commit; what is not known is left out.
+
+    Every text is cut to what the schema takes: a record that is refused would hold up a rollout.
+    """
     place = _rendered_place(commit.place)
     found: dict[str, Any] = {
         "certainty": commit.certainty.value,
         "message": plain(commit.message),
         **place,
-        "toldBy": commit.told_by,
-        "author": commit.author,
-        "initiatedBy": commit.initiated_by,
-        "hydratedRevision": commit.hydrated,
+        "toldBy": plain(commit.told_by, LONGEST),
+        "author": plain(commit.author, LONGEST_NAME),
+        "initiatedBy": plain(commit.initiated_by, LONGEST_NAME),
+        "hydratedRevision": plain(commit.hydrated, LONGEST),
         "candidates": [_rendered_place(one) for one in commit.candidates[:MOST_CANDIDATES]],
         "pending": commit.pending,
     }
@@ -176,7 +182,7 @@ def _rendered_place(place: Place) -> dict[str, str]:
         "path": place.path,
         "chart": place.chart,
     }
-    return {name: value for name, value in found.items() if value}
+    return {name: plain(value, LONGEST) for name, value in found.items() if value}
 
 
 def read_rendered(stored: Mapping[str, Any]) -> Commit:
