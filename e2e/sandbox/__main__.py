@@ -21,7 +21,7 @@ from pathlib import Path
 
 from sandbox import fraud
 from sandbox import parts as table
-from sandbox.builds import build
+from sandbox.builds import FOR_TESTS, Recipe, build
 from sandbox.cache import MissingError, locked
 from sandbox.demo import demo
 from sandbox.gitsync import SyncError, request_sync
@@ -56,13 +56,13 @@ def up(given: argparse.Namespace) -> int:
         return code
 
 
-def _build(selected: Sequence[Part]) -> dict[str, Path]:
+def _build(selected: Sequence[Part], more: Sequence[Recipe] = ()) -> dict[str, Path]:
     began = time.monotonic()
 
     def report(line: str) -> None:
         print(f"[{time.monotonic() - began:5.0f} s] {line}", flush=True)
 
-    return {recipe.name: build(recipe, report) for recipe in table.recipes(selected)}
+    return {each.name: build(each, report) for each in [*table.recipes(selected), *more]}
 
 
 def _follow(world: World, supervisor: subprocess.Popen[bytes]) -> None:
@@ -178,8 +178,8 @@ def sync(given: argparse.Namespace) -> int:
 
 
 def build_all(given: argparse.Namespace) -> int:
-    """Build every program and environment, and start nothing."""
-    for name, place in _build(table.select(given.without, given.added)).items():
+    """Build every program and environment, those of the tests too, and start nothing."""
+    for name, place in _build(table.select(given.without, given.added), FOR_TESTS).items():
         print(f"{name:<14} {place}")
     return 0
 

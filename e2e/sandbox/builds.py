@@ -361,3 +361,5 @@ ARGOCD_PROGRAM = Recipe(
     _make_argocd,
 )
 REDIS = Recipe("redis", "a Redis in memory, for Argo CD", _redis_inputs, _make_redis)
+FOR_TESTS = (HELM_PROGRAM, PROMETHEUS_OPERATOR_CRDS)
+"""What is no part of a world, but what the tests of the chart run and read."""
