@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test check sandbox-build sandbox sandbox-down sandbox-status demo scenarios e2e-argocd e2e-flux bench-decisions bench crds chart clean
+.PHONY: help venv test check sandbox-build sandbox sandbox-down sandbox-status demo scenarios e2e-argocd e2e-flux bench-decisions bench crds chart image clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,6 +76,15 @@ crds: $(READY) ## Write crds/, and the chart's copy, from the models in operator
 
 chart: crds ## Write all of the chart that is made from the code: CRDs, schema, table of values
 	$(RUN) charts/schema.py
+
+image: ## Build both images with docker; BASE=python@sha256:... is the base, by digest
+	@command -v docker >/dev/null || { echo "docker is needed; sh image/assemble.sh FOLDER does without"; exit 1; }
+	@test -n "$(BASE)" || { echo "which base? make image BASE=python@sha256:..."; exit 2; }
+	@for target in headgate headgate-writeback; do \
+	  SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) docker build --target $$target --tag $$target:$$(git rev-parse --short HEAD) \
+	    --build-arg PYTHON_IMAGE=$(BASE) --build-arg SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) \
+	    --build-arg REVISION=$$(git rev-parse HEAD) --build-arg CREATED=$$(git log -1 --format=%cI) . || exit 1; \
+	done
 
 clean: ## Remove what was made in this folder; the cache in ~/.cache/headgate stays
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

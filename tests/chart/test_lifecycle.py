@@ -151,6 +151,12 @@ def test_an_upgrade_brings_the_new_fields_and_a_rollback_keeps_them(
     assert cluster.image() == "headgate/headgate:0.1.0"
     assert cluster.history("kept") == "9"
 
+    # Where no such policy is served, the older chart comes without its kinds.
+    cluster.install(older, crds={"enabled": False})
+    assert cluster.image() == f"headgate/headgate:{OLDER}"
+    assert cluster.crd_version() == "0.1.0"
+    assert cluster.history("kept") == "9"
+
 
 def test_without_the_policy_a_rollback_takes_fields_away(cluster: Cluster, older: Path) -> None:
     """What `crds.keepNewer` is for: the older kind forgets what it does not know at a write."""
