@@ -89,3 +89,13 @@ image: ## Build both images with docker; BASE=python@sha256:... is the base, by 
 clean: ## Remove what was made in this folder; the cache in ~/.cache/headgate stays
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: e2e kind-down
+CLUSTER ?= sandbox
+
+e2e: $(READY) ## Run the scenarios; CLUSTER=sandbox, kind or existing (docs/kind.md)
+	@if [ "$(CLUSTER)" = kind ]; then $(RUN) -m kind up; fi
+	$(RUN) -m pytest e2e/scenarios -m sandbox --cluster $(CLUSTER) $(ARGS)
+
+kind-down: $(READY) ## Take kind's cluster away
+	@$(RUN) -m kind down

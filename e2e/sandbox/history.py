@@ -8,10 +8,12 @@ not know who asks.
 
 import argparse
 import math
+import os
 
 from aiohttp import web
 
-LISTEN_ON = "127.0.0.1"
+LISTEN_ON = os.environ.get("SANDBOX_LISTEN_ON", "127.0.0.1")
+"""Loopback, but for a container that has its own."""
 FAILING = web.AppKey("failing", list[float])
 """The share of requests to fail, and the share of one failure that is due already."""
 

@@ -25,7 +25,8 @@ PREDICT_PROBA = "PREDICT_PROBA"
 """Set to `true`, answers are probabilities for each class; the name is KServe's own."""
 HISTORY_URL = "HISTORY_URL"
 """Set, each request asks this address first, as a model does whose features are kept elsewhere."""
-LISTEN_ON = "127.0.0.1"
+LISTEN_ON = os.environ.get("SANDBOX_LISTEN_ON", "127.0.0.1")
+"""Loopback, but for a container that has its own."""
 
 
 class NoModelError(Exception):

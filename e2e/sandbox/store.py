@@ -5,12 +5,14 @@ It must not know what the files are or who reads them.
 """
 
 import argparse
+import os
 from pathlib import Path
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-LISTEN_ON = "127.0.0.1"
+LISTEN_ON = os.environ.get("SANDBOX_LISTEN_ON", "127.0.0.1")
+"""Loopback, but for a container that has its own."""
 
 
 async def _health(_: web.Request) -> web.Response:

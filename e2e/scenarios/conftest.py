@@ -6,15 +6,19 @@ A scenario that breaks for minutes what all others need has a world of its own.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from kind import install
 from sandbox.world import load_world
+from scenarios.choice import BadChoice, Existing, Kind, choose
 from scenarios.cluster import Bare, Cluster
 from scenarios.embedded import EmbeddedWorlds
+from scenarios.existing import ExistingWorlds
 
 WORLD, BARE_WORLD = "scenarios", "scenarios-bare"
 AT_ONCE = 2
@@ -23,8 +27,13 @@ waiting, but three that start pods at once leave two cores nothing for their use
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Offer a world that is up already, for who writes a scenario."""
+    """Offer another cluster, and a world that is up already, for who writes a scenario."""
     parser.addoption("--world", help="use this embedded world, which is up, and leave it up")
+    parser.addoption(
+        "--cluster",
+        default=Kind.SANDBOX.value,
+        help="sandbox (default): worlds of its own; kind: `python -m kind up`; existing: see docs",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -36,8 +45,17 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "beside_all: begins with the first scenario and ends last; takes only `worlds`"
     )
     config.addinivalue_line("markers", "at_the_end: looks back at all scenarios that ran before")
-    config.stash[_WORLDS] = EmbeddedWorlds()
+    config.stash[_WORLDS] = _worlds(config.getoption("--cluster"))
     config.pluginmanager.register(SideBySide(config.stash[_WORLDS]), "side-by-side")
+
+
+def _worlds(name: str) -> EmbeddedWorlds | ExistingWorlds:
+    kind = Existing(install.kubeconfig(), install.GATEWAY_URL)
+    try:
+        chosen = choose(name, os.environ, kind)
+    except BadChoice as error:
+        raise pytest.UsageError(f"--cluster: {error}") from error
+    return EmbeddedWorlds() if chosen is None else ExistingWorlds(chosen)
 
 
 class SideBySide:
@@ -49,7 +67,7 @@ class SideBySide:
     the first test of the session, and are waited for when nothing else is left.
     """
 
-    def __init__(self, worlds: EmbeddedWorlds) -> None:
+    def __init__(self, worlds: EmbeddedWorlds | ExistingWorlds) -> None:
         """Start nothing."""
         self._worlds = worlds
         self._pool = ThreadPoolExecutor(AT_ONCE, "scenario")
@@ -112,19 +130,25 @@ def _is(item: pytest.Item, marker: str) -> bool:
     return item.get_closest_marker(marker) is not None
 
 
-_WORLDS = pytest.StashKey[EmbeddedWorlds]()
+_WORLDS = pytest.StashKey[EmbeddedWorlds | ExistingWorlds]()
 
 
 @pytest.fixture(scope="session")
-def worlds(request: pytest.FixtureRequest) -> EmbeddedWorlds:
+def worlds(request: pytest.FixtureRequest) -> EmbeddedWorlds | ExistingWorlds:
     """Give the maker of worlds, for scenarios that cannot share one."""
     return request.config.stash[_WORLDS]
 
 
 @pytest.fixture(scope="session")
-def cluster(request: pytest.FixtureRequest, worlds: EmbeddedWorlds) -> Iterator[Cluster]:
-    """Give the cluster under test: a new embedded world, unless one is named."""
+def cluster(
+    request: pytest.FixtureRequest, worlds: EmbeddedWorlds | ExistingWorlds
+) -> Iterator[Cluster]:
+    """Give the cluster under test: a new embedded world, unless another cluster is chosen."""
     chosen = request.config.getoption("--world")
+    if isinstance(worlds, ExistingWorlds):
+        with worlds.opened() as cluster:
+            yield cluster
+        return
     if chosen:
         with worlds.opened(load_world(chosen)) as cluster:
             yield cluster
@@ -134,8 +158,10 @@ def cluster(request: pytest.FixtureRequest, worlds: EmbeddedWorlds) -> Iterator[
 
 
 @pytest.fixture(scope="session")
-def bare(worlds: EmbeddedWorlds) -> Iterator[Bare]:
+def bare(worlds: EmbeddedWorlds | ExistingWorlds) -> Iterator[Bare]:
     """Give a new embedded world in which Headgate is not installed."""
+    if isinstance(worlds, ExistingWorlds):
+        pytest.skip("a cluster without Headgate: only the embedded world can make one")
     with worlds.without_headgate(BARE_WORLD) as bare:
         yield bare
 
@@ -144,6 +170,8 @@ def bare(worlds: EmbeddedWorlds) -> Iterator[Bare]:
 def not_whole_because(request: pytest.FixtureRequest) -> str:
     """Say why what ran is not the whole suite, so that nothing follows from what did not happen."""
     config, session = request.config, request.session
+    if isinstance(config.stash[_WORLDS], ExistingWorlds):
+        return "--cluster: only the embedded world's API server keeps an audit log for us"
     if config.getoption("--world"):
         return "--world: whatever was done in that world before is not known"
     chosen = [str(word) for word in config.args if "::" in str(word) or str(word).endswith(".py")]
