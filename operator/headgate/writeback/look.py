@@ -14,8 +14,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from headgate.adapters.hosts import Hosts
-from headgate.core.lifecycle import Outcome
 from headgate.core.writeback.reasons import State
+from headgate.core.writeback.wanted import is_rollback
 from headgate.ports import MODEL_ROLLOUT, RELEASE_POLICY, Cluster, Conflict, Manifest, Refused
 from headgate.reconcile.world import Key
 from headgate.writeback.ledger import Entry, outlived
@@ -72,7 +72,8 @@ class Look:
         for record in records:
             metadata = record["metadata"]
             self._present.add(metadata["uid"])
-            if _is_rolled_back(record) and metadata["uid"] not in finished:
+            is_over = is_rollback(record.get("status") or {})
+            if is_over and metadata["uid"] not in finished:
                 self.wake(Key(namespace, metadata["name"]))
 
     async def _report(
@@ -93,11 +94,6 @@ class Look:
             return
         for entry in outlived(entries, self._present, self.keep, now):
             await self.world.ledger.drop(entry)
-
-
-def _is_rolled_back(record: Manifest) -> bool:
-    outcome = (record.get("status") or {}).get("outcome")
-    return bool(outcome == Outcome.ROLLED_BACK.value)
 
 
 def _content(status: Manifest) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from headgate.core.lifecycle import Outcome, Phase
+from headgate.core.lifecycle import Outcome, Phase, Reason
 from headgate.core.revision import record_digest
 from headgate.core.writeback.reasons import Refusal, Why
 
@@ -62,6 +62,9 @@ class Rollback:
     message: str
     finished_at: datetime
     digest: str
+    returned: bool = False
+    """The proven version came back after the bake: the record is of its return, and the rejected
+    version was rejected by an earlier one."""
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
@@ -79,15 +82,18 @@ def read_rollback(manifest: Mapping[str, Any]) -> Rollback | None:
     """
     Read a ModelRollout; None unless it ended with a rollback to a version that served before.
 
-    A record whose digest is not that of its content was changed after it was finished, and wants
-    nothing.
+    That is one whose canary went back, and one in which a proven version came back because its
+    successor broke an objective after the bake. A record whose digest is not that of its content
+    was changed after it was finished, and wants nothing.
     """
     spec, status = manifest.get("spec") or {}, manifest.get("status") or {}
-    if status.get("outcome") != Outcome.ROLLED_BACK.value or not status.get("finishedAt"):
+    if not is_rollback(status) or not spec.get("from"):
         return None
-    if not spec.get("from") or record_digest(manifest) != status.get("digest"):
+    if record_digest(manifest) != status.get("digest"):
         return None
-    metadata = manifest["metadata"]
+    metadata, back = manifest["metadata"], _return_of(status)
+    rejected, stable = (spec["from"], spec["to"]) if back else (spec["to"], spec["from"])
+    told = back or status
     return Rollback(
         namespace=metadata["namespace"],
         name=metadata["name"],
@@ -95,13 +101,29 @@ def read_rollback(manifest: Mapping[str, Any]) -> Rollback | None:
         number=spec["number"],
         deployment=spec["deployment"],
         deployment_uid=spec["deploymentUID"],
-        rejected=_version(spec["to"]),
-        stable=_version(spec["from"]),
-        reason=status.get("reason", ""),
-        message=status.get("message", ""),
+        rejected=_version(rejected),
+        stable=_version(stable),
+        reason=told.get("reason", ""),
+        message=told.get("message", ""),
         finished_at=datetime.fromisoformat(status["finishedAt"]),
         digest=status["digest"],
+        returned=back is not None,
     )
+
+
+def is_rollback(status: Mapping[str, Any]) -> bool:
+    """Whether a record's status says that it is over and ended with a rollback."""
+    if not status.get("finishedAt"):
+        return False
+    return status.get("outcome") == Outcome.ROLLED_BACK.value or _return_of(status) is not None
+
+
+def _return_of(status: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the step in which a proven version came back after the bake; None for others."""
+    if status.get("outcome") != Outcome.PROMOTED.value:
+        return None
+    steps: Sequence[Mapping[str, Any]] = status.get("steps") or ()
+    return next((step for step in steps if step.get("reason") == Reason.RETURNING.value), None)
 
 
 def stands(rollback: Rollback, deployment: Mapping[str, Any] | None) -> bool:
@@ -120,7 +142,8 @@ def stands(rollback: Rollback, deployment: Mapping[str, Any] | None) -> bool:
     status = deployment.get("status") or {}
     rejections = status.get("rejected") or ()
     is_rejected = any(
-        each.get("hash") == rollback.rejected.hash and each.get("rollout") == rollback.name
+        each.get("hash") == rollback.rejected.hash
+        and (rollback.returned or each.get("rollout") == rollback.name)
         for each in rejections
     )
     return (
