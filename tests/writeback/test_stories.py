@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.writeback.story import PATH, Killed, Story, file
+from tests.writeback.story import OWN, PATH, Killed, Story, file
 
+from headgate.adapters.hosts import Hosts
 from headgate.core.writeback.reasons import State
 from headgate.ports import Commit, Refused, Repository
 from headgate.writeback.ledger import CLAIM
+from headgate.writeback.look import Look
 
 # --- the road ------------------------------------------------------------------------------------
 
@@ -145,6 +148,20 @@ async def test_a_policy_with_a_host_that_is_not_allowed_is_not_accepted(git_stor
     assert message.startswith(
         "spec.gitWriteback.repository: wanted a host that the setting --hosts"
     )
+
+
+async def test_the_public_api_of_github_is_a_host_of_its_own(git_story: Story) -> None:
+    """That it must be named too is told when the policy is read, not after a rollback."""
+    story = git_story
+    story.policy("PullRequest", repository="https://github.com/acme/models", forge="GitHub")
+    world = story.process()
+    look = Look(world, Hosts(("github.com:443",), "setting --hosts"), print, timedelta(1))
+
+    await look.run(story.now)
+
+    wanted = "a host that the setting --hosts allows (github.com:443)"
+    told = f"spec.gitWriteback.apiUrl: wanted {wanted}, found api.github.com:443"
+    assert story.condition("Accepted") == ("False", "Invalid", told)
 
 
 async def test_the_file_is_found_by_itself_where_nobody_names_it(git_story: Story) -> None:
@@ -528,6 +545,25 @@ async def test_credentials_that_are_missing_are_waited_for(forge_story: Story) -
     assert len(story.ours()) == 1
 
 
+@pytest.mark.parametrize("value", [b"two\r\nX-Evil: lines", b"t\xc3\xb6ken", b"two words"])
+async def test_a_token_that_is_none_is_sent_nowhere(forge_story: Story, value: bytes) -> None:
+    """It would break, or extend, the header that it goes into; the message does not repeat it."""
+    story = forge_story
+    story.push("7")
+    story.policy("Commit")
+    story.roll_back()
+    secret = story.cluster.objects["Secret", OWN, "git-token"]
+    secret["data"]["token"] = base64.b64encode(value).decode()
+    world = story.process()
+
+    await story.turn(world)
+    await story.turn(world)
+
+    told = "models/fraud-0007: Secret git-token: token is no token"
+    assert story.condition("Ready") == ("False", "Failing", told)
+    assert story.origin.calls == []
+
+
 async def test_a_namespace_that_may_not_be_read_is_told(git_story: Story) -> None:
     """A Role that is missing shows in the policy, and old entries are kept meanwhile."""
     story = git_story
@@ -542,6 +578,25 @@ async def test_a_namespace_that_may_not_be_read_is_told(git_story: Story) -> Non
 
     told = "the records of namespace models may not be read"
     assert story.condition("Ready") == ("False", "Forbidden", told)
+
+
+async def test_deleting_the_entry_lets_it_be_tried_again(any_story: Story) -> None:
+    """When the cause of a refusal is cured; what was written is found, and not written again."""
+    story = any_story
+    story.push("8", "Somebody else's")
+    story.policy("Commit")
+    story.roll_back()
+    world = story.process()
+    await story.turns(world)
+    assert (await story.entry()).why == "GitConflict"
+
+    story.push("7")
+    for _ in range(2):
+        await world.ledger.drop(await story.entry())
+        await story.turns(world)
+
+    assert (await story.entry()).state is State.COMMITTED
+    assert len(story.ours()) == 1
 
 
 async def test_the_ledger_outlives_the_record_by_its_time(git_story: Story) -> None:

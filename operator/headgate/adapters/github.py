@@ -26,6 +26,9 @@ from headgate.core.writeback.wanted import PastCommit
 from headgate.ports import Commit, Proposal, ProposalState, Replacement, SourceFile, Stale
 
 VERSION = "2022-11-28"
+PUBLIC_API = "https://api.github.com"
+"""Root of the API for repositories at https://github.com."""
+
 _STALE = ("does not match", "expected to be at", "but expected")
 _EXISTS = "already exists"
 
@@ -39,7 +42,7 @@ class GitHub:
         """`repository` is its https address; `api_url` the API's root where it is not the usual."""
         self._owner, _, name = path_in(repository).partition("/")
         origin = origin_of(repository)
-        usual = "https://api.github.com" if origin == "https://github.com" else f"{origin}/api/v3"
+        usual = PUBLIC_API if origin == "https://github.com" else f"{origin}/api/v3"
         root = f"{(api_url or usual).rstrip('/')}/repos/{quote(self._owner)}/{quote(name, safe='')}"
         headers = {"Authorization": f"Bearer {token}", "X-GitHub-Api-Version": VERSION}
         self._api = Api(outbound, root, headers)

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from headgate.adapters.github import PUBLIC_API
 from headgate.adapters.hosts import Hosts, NotAllowed
 from headgate.api.accept import Invalid, read
-from headgate.api.release_policy import GitWriteback, ReleasePolicy, WritebackMode
+from headgate.api.release_policy import ForgeKind, GitWriteback, ReleasePolicy, WritebackMode
 from headgate.core.memory import render_moment
 from headgate.core.wording import plain
 from headgate.core.writeback.reasons import State
@@ -124,7 +125,7 @@ def _check(spec: GitWriteback, hosts: Hosts) -> None:
         raise Invalid(f"{at}.webhook", "one for mode Notify", "nothing")
     addresses = {
         "repository": spec.repository if is_git else None,
-        "apiUrl": spec.api_url if is_git else None,
+        "apiUrl": _api(spec) if is_git else None,
         "webhook.url": spec.webhook.url if spec.webhook else None,
     }
     for name, address in addresses.items():
@@ -134,6 +135,14 @@ def _check(spec: GitWriteback, hosts: Hosts) -> None:
             hosts.check(address)
         except NotAllowed as error:
             raise Invalid(f"{at}.{name}", error.wanted, error.found) from error
+
+
+def _api(spec: GitWriteback) -> str | None:
+    """Return the root of the forge's API where that is another host than the repository's."""
+    is_public = (spec.repository or "").startswith("https://github.com/")
+    if spec.api_url is None and spec.forge is ForgeKind.GITHUB and is_public:
+        return PUBLIC_API
+    return spec.api_url
 
 
 def _with_rivals(judged: Judged, claims: Mapping[str, Sequence[str]]) -> Judged:

@@ -14,6 +14,7 @@ import base64
 import binascii
 import hashlib
 import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -203,7 +204,7 @@ async def _in_git(
     task: Task, mode: WritebackMode, entry: Entry, is_wanted: bool, world: World
 ) -> Done | None:
     credentials = task.policy.credentials
-    token = (await _secret(credentials, world)).decode() if credentials else ""
+    token = _text(await _secret(credentials, world), credentials) if credentials else ""
     if mode is WritebackMode.PULL_REQUEST:
         if task.policy.forge is None:
             raise Refusal(Why.FORGE_REFUSED, "the policy names no forge any more")
@@ -258,6 +259,13 @@ async def _secret(reference: SecretKey, world: World) -> bytes:
         return base64.b64decode(value, validate=True).strip()
     except binascii.Error as error:
         raise ForgeUnavailable(f"{where}: {reference.key} is no base64") from error
+
+
+def _text(value: bytes, reference: SecretKey) -> str:
+    """Return a token as text; it goes into a header, so it has visible ASCII characters only."""
+    if not re.fullmatch(rb"[!-~]+", value):
+        raise ForgeUnavailable(f"Secret {reference.name}: {reference.key} is no token")
+    return value.decode()
 
 
 async def _remembered(
