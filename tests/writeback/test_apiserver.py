@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
+import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 import yaml
+from tests.adapters.githttp import LOGIN, GitHttp
 from tests.adapters.gitserver import BareRepository
 from tests.adapters.servers import serving
 from tests.api import objects
@@ -44,7 +47,7 @@ ROOT = Path(__file__).parents[2]
 OVERLAY = ROOT / "manifests" / "overlays" / "writeback"
 NAMESPACE, OWN = "written", "headgate-system"
 PATH = "teams/written/fraud.yaml"
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 120.0
 ACCOUNT = f"{OWN}/headgate-writeback"
 
 
@@ -307,6 +310,48 @@ async def test_the_process_does_its_work_with_exactly_the_rights_it_has(real: Re
         if not resource.endswith("/status")
     } | {("releasepolicies", "patch")}
     assert used == granted
+
+
+@pytest.mark.apiserver
+async def test_the_verb_commits_to_a_git_server_by_http(real: Real, tmp_path: Path) -> None:
+    """The whole road as it is installed: process, login, policy, Secret, git over http, commit."""
+    server = GitHttp(tmp_path)
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "headgate-writeback", "namespace": OWN},
+        "data": {"key": base64.b64encode(LOGIN[1].encode()).decode()},
+    }
+    real.server.kubectl("apply", "-f", "-", stdin=json.dumps(secret))
+    roll_back(real, "scores")
+    own = {name: value for name, value in os.environ.items() if not name.startswith("HEADGATE_")}
+    async with serving(server.handle) as url:
+        wanted = policy(real, "Commit")
+        wanted["spec"]["gitWriteback"]["repository"] = f"{url}/origin.git"
+        del wanted["spec"]["gitWriteback"]["webhook"]
+        real.server.kubectl("apply", "-f", "-", stdin=json.dumps(wanted))
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "headgate", "writeback", "--namespace", OWN),
+            *("--kubeconfig", str(real.kubeconfig), "--interval", "1s", "--http-port", "0"),
+            *("--http-host", "127.0.0.1", "--plain-http-hosts", url.removeprefix("http://")),
+            env=own | {"PYTHONPATH": str(ROOT / "operator")},
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await _seen(lambda: "Rollback-Record" in real.git.messages("main")[0])
+            process.terminate()
+            _, lines = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+    edited = yaml.safe_load(real.git.content("main", "teams/written/scores.yaml"))
+    assert edited["spec"]["model"]["version"] == "6"
+    assert process.returncode == 0
+    assert LOGIN[1] not in lines.decode()
+    assert "" not in server.asked
 
 
 @pytest.mark.apiserver
