@@ -420,8 +420,11 @@ class MemoryMetrics:
         routes = self.platform.cluster.all("HTTPRoute")
         first = [r for r in routes if "RegularExpression" in str(r["spec"]["rules"])]
         hosts = {host for r in first for host in r["spec"]["hostnames"]}
-        rest = [r for r in routes if r not in first and not hosts & {*r["spec"]["hostnames"]}]
-        return [*first, *rest]
+
+        def is_shadowed(route: dict[str, Any]) -> bool:
+            return bool(hosts & set(route["spec"].get("hostnames") or ()))
+
+        return [*first, *(r for r in routes if r not in first and not is_shadowed(r))]
 
     def _answer(self, key: tuple[str, str, int], service: str, requests: int) -> None:
         if requests == 0:
