@@ -864,6 +864,41 @@ CALLS = [
         f"headgate audit: no ModelDeployment {NAMESPACE}/fruad; did you mean fraud?",
         id="audit of an unknown name",
     ),
+    pytest.param(
+        ["export", "--proven", "fraud"],
+        exits.OK,
+        "provenRevision:",
+        "",
+        id="export",
+    ),
+    pytest.param(
+        ["export", "--proven", "fruad"],
+        exits.NOT_FOUND,
+        "",
+        f"headgate export: no ModelDeployment {NAMESPACE}/fruad; did you mean fraud?",
+        id="export of an unknown name",
+    ),
+    pytest.param(
+        ["adopt", "inferenceservice/fruad"],
+        exits.NOT_FOUND,
+        "",
+        f"headgate adopt: no InferenceService {NAMESPACE}/fruad",
+        id="adopt what is not there",
+    ),
+    pytest.param(
+        ["release", "fruad"],
+        exits.NOT_FOUND,
+        "",
+        f"headgate release: no ModelDeployment {NAMESPACE}/fruad; did you mean fraud?",
+        id="release what is not there",
+    ),
+    pytest.param(
+        ["release", "fraud"],
+        exits.FAILED,
+        "",
+        "headgate release: fraud has no HTTPRoute that leads to fraud-ca743f42 alone",
+        id="release what has no route",
+    ),
 ]
 
 

@@ -105,7 +105,7 @@ def _check_settled(owner: Manifest, kept: str | None) -> None:
     if status.get("observedGeneration") != owner["metadata"].get("generation"):
         raise _unfinished(f"the operator has not looked at the present spec of {name} yet")
     if stable.get("revision") != kept:
-        raise _unfinished(f"the route of {name} leads to {kept}, wanted {stable.get('revision')}")
+        raise _unfinished(f"{name} has no HTTPRoute that leads to {stable.get('revision')} alone")
 
 
 async def _let_go(steps: Steps, owner: Manifest, service: Manifest, route: Manifest) -> None:
