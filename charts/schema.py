@@ -17,6 +17,7 @@ import yaml
 
 from headgate.collector.settings import SETTINGS
 from headgate.runtime.settings import entries
+from headgate.writeback.settings import SETTINGS as OF_WRITEBACK
 
 ROOT = Path(__file__).resolve().parents[1]
 CHART = ROOT / "charts" / "headgate"
@@ -29,14 +30,19 @@ Row = tuple[Schema, str]
 OF_THE_CHART = frozenset(
     {
         *("kubeconfig", "namespaces", "prometheus_url", "collector_url", "track_secrets"),
-        *("leader_elect", "argocd_namespaces", "flux_namespaces", "http_host", "http_port"),
+        *(
+            "lease_name",
+            "lease_namespace",
+            "leader_elect",
+            "argocd_namespaces",
+            "flux_namespaces",
+            "http_host",
+            "http_port",
+        ),
         *("prometheus_bearer_token_file", "prometheus_password_file", "prometheus_user"),
     }
 )
 """Settings that the chart derives from other values, so that rights, ports and Secrets fit."""
-
-OF_WRITEBACK = ("plain_http_hosts", "ca_file", "interval", "keep", "log_level", "log_format")
-"""Settings of `headgate writeback` that may be given freely."""
 
 SWITCH: Schema = {"type": "boolean"}
 OBJECTS: Schema = {"type": "array", "items": {"type": "object"}}
@@ -94,6 +100,12 @@ def collector_settings() -> list[str]:
         for each in SETTINGS
         if each.name not in ("kubeconfig", "namespaces", "host", "port")
     ]
+
+
+def writeback_settings() -> list[str]:
+    """As for the operator."""
+    taken = ("kubeconfig", "namespace", "hosts", "http_host", "http_port")
+    return [each.name for each in OF_WRITEBACK if each.name not in taken]
 
 
 def _pod(prefix: str, whose: str) -> dict[str, Row]:
@@ -249,7 +261,7 @@ ROWS: Mapping[str, Row] = {
         "Secrets of the release's namespace that policies may name; no other can be read",
     ),
     "writeback.settings": (
-        settings_of(OF_WRITEBACK),
+        settings_of(writeback_settings()),
         "its other settings, in camelCase: `{interval: 1m}`",
     ),
     **_pod("writeback.", "the write-back"),

@@ -62,7 +62,7 @@ def component(entry: Mapping[str, Any], kind: str) -> Json:
 
 
 def _licenses(metadata: Mapping[str, Any]) -> list[Json]:
-    """Return what the package says: an SPDX expression, else the names of its classifiers or text."""
+    """Return what the package says: an SPDX expression, else names by its classifiers or text."""
     if metadata.get("license_expression"):
         return [{"expression": metadata["license_expression"]}]
     classifiers = [

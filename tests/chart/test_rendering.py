@@ -345,7 +345,9 @@ NAMES = [
 @pytest.mark.parametrize(("release", "wanted"), NAMES)
 def test_names_follow_the_release(release: str, wanted: str) -> None:
     """Two releases in two namespaces do not collide, and each Service finds its own pods."""
-    rendered = helm("template", release, str(CHART), "--namespace", "elsewhere")
+    where = ("--namespace", "elsewhere", "--set", "replicas=2")
+    rendered = helm("template", release, str(CHART), *where)
+    [role] = of_kind(rendered, "Role")
     [deployment] = of_kind(rendered, "Deployment")
     [service] = of_kind(rendered, "Service")
     [binding] = of_kind(rendered, "ClusterRoleBinding")
@@ -354,6 +356,8 @@ def test_names_follow_the_release(release: str, wanted: str) -> None:
     assert binding["subjects"][0]["namespace"] == "elsewhere"
     assert service["spec"]["selector"] == deployment["spec"]["selector"]["matchLabels"]
     assert service["spec"]["selector"]["app.kubernetes.io/instance"] == release
+    assert role["rules"][1]["resourceNames"] == [wanted]
+    assert read_settings({}, variables(rendered)).lease_name == wanted
 
 
 def test_the_write_back_reads_the_secrets_that_are_named() -> None:

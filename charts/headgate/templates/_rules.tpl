@@ -119,7 +119,7 @@ subjects:
   verbs: [create]
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
-  resourceNames: [headgate]
+  resourceNames: [{{ include "headgate.fullname" . }}]
   verbs: [get, update]
 {{- end -}}
 
