@@ -109,10 +109,12 @@ async def test_flux_reads_every_status_as_the_table_says(flux: Flux) -> None:
 
     waiting = said.pop(Verdict.IN_PROGRESS.lower())
     assert said.pop(Verdict.CURRENT.lower()).startswith("True ReconciliationSucceeded: ")
-    assert waiting.startswith("False HealthCheckFailed: timeout waiting for: ")
+    assert waiting.startswith("False HealthCheckFailed: ")
+    assert ": timeout waiting for: [" in waiting
     for name in folders[Verdict.IN_PROGRESS.lower()]:
         assert f"ModelDeployment/{NAMESPACE}/{name} status: 'InProgress'" in waiting
     assert len(said) >= 3, snapshots.keys()
     for name, text in said.items():
-        assert text.startswith("False HealthCheckFailed: failed early due to stalled resources: ")
+        assert text.startswith("False HealthCheckFailed: ")
+        assert ": failed early due to stalled resources: [" in text
         assert f"ModelDeployment/{NAMESPACE}/{name} status: 'Failed'" in text
