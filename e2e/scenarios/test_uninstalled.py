@@ -11,7 +11,7 @@ from scenarios.release import ALL_STEPS, Release
 
 pytestmark = pytest.mark.sandbox
 
-RATE, GONE_SECONDS = 40.0, 40.0
+RATE, GONE_SECONDS = 20.0, 40.0
 
 
 def test_models_serve_on_without_headgate(bare: Bare) -> None:
