@@ -17,6 +17,7 @@ import sys
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from importlib.metadata import metadata
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,8 @@ def purl(name: str, version: str) -> str:
 
 def component(entry: Mapping[str, Any], kind: str) -> Json:
     """Return one installed package as a component; what it does not say is left out."""
-    metadata = entry["metadata"]
-    name, version = canonical(metadata["name"]), metadata["version"]
+    said = entry["metadata"]
+    name, version = canonical(said["name"]), said["version"]
     reference = purl(name, version)
     described: Json = {
         "type": kind,
@@ -51,9 +52,9 @@ def component(entry: Mapping[str, Any], kind: str) -> Json:
         "version": version,
         "purl": reference,
     }
-    if metadata.get("summary"):
-        described["description"] = metadata["summary"]
-    if licenses := _licenses(metadata):
+    if said.get("summary"):
+        described["description"] = said["summary"]
+    if licenses := _licenses(said):
         described["licenses"] = licenses
     hashes = entry.get("download_info", {}).get("archive_info", {}).get("hashes", {})
     if "sha256" in hashes:
@@ -61,16 +62,16 @@ def component(entry: Mapping[str, Any], kind: str) -> Json:
     return described
 
 
-def _licenses(metadata: Mapping[str, Any]) -> list[Json]:
+def _licenses(said: Mapping[str, Any]) -> list[Json]:
     """Return what the package says: an SPDX expression, else names by its classifiers or text."""
-    if metadata.get("license_expression"):
-        return [{"expression": metadata["license_expression"]}]
+    if said.get("license_expression"):
+        return [{"expression": said["license_expression"]}]
     classifiers = [
         each.rpartition(" :: ")[2]
-        for each in metadata.get("classifier", ())
+        for each in said.get("classifier", ())
         if each.startswith("License :: ")
     ]
-    text = str(metadata.get("license", "")).strip()
+    text = str(said.get("license", "")).strip()
     names = classifiers or ([text] if text and len(text) < _SHORT else [])
     return [{"license": {"name": name}} for name in names]
 
@@ -128,10 +129,16 @@ def render(own: Mapping[str, Any], others: Sequence[Mapping[str, Any]], epoch: i
     }
 
 
+def with_expression(entry: Mapping[str, Any]) -> Json:
+    """Add the SPDX expression of an installed package, which reports of older pips leave out."""
+    said = metadata(entry["metadata"]["name"]).get("License-Expression")
+    return {**entry, "metadata": {"license_expression": said, **entry["metadata"]}}
+
+
 def main(files: Sequence[str]) -> None:
-    """Print the document of some reports."""
+    """Print the document of some reports; what they tell of is installed where this runs."""
     reports = [json.loads(Path(file).read_text(encoding="utf-8")) for file in files]
-    entries = [entry for report in reports for entry in report["install"]]
+    entries = [with_expression(entry) for report in reports for entry in report["install"]]
     epoch = int(os.environ["SOURCE_DATE_EPOCH"])
     print(json.dumps(render(entries[0], entries[1:], epoch), indent=2, sort_keys=True))
 
