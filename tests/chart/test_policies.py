@@ -13,7 +13,7 @@ from tests.api.test_release_policy import POLICY
 from tests.chart.conftest import forget_kinds
 from tests.chart.rendering import ROOT, template
 
-from headgate.adapters.kserve import MANAGED_BY_LABEL, own_labels
+from headgate.adapters.kserve import MANAGED_BY_LABEL, own_labels, owner_reference
 from sandbox.controlplane import KubectlError
 from sandbox.processes import wait_until
 
@@ -32,11 +32,23 @@ GARBAGE_COLLECTOR = ("--as=system:serviceaccount:kube-system:generic-garbage-col
 NAMESPACE_CONTROLLER = ("--as=system:serviceaccount:kube-system:namespace-controller",)
 ADMINISTRATOR: tuple[str, ...] = ()
 
-SERVED = {
+OWNER = {"apiVersion": "headgate.dev/v1alpha1", "kind": "ModelDeployment"}
+SERVED: dict[str, Any] = {
     "apiVersion": "serving.kserve.io/v1beta1",
     "kind": "InferenceService",
-    "metadata": {"name": "fraud-0f0f0f0f", "namespace": "models", "labels": own_labels("fraud")},
+    "metadata": {
+        "name": "fraud-0f0f0f0f",
+        "namespace": "models",
+        "labels": own_labels("fraud"),
+        "ownerReferences": [
+            owner_reference({**OWNER, "metadata": {"name": "fraud", "uid": "0f0f0f0f"}})
+        ],
+    },
     "spec": {"predictor": {}},
+}
+RELEASED = {
+    **SERVED,
+    "metadata": {"name": "left", "namespace": "models", "labels": own_labels("fraud")},
 }
 FOREIGN_SERVICE = {**SERVED, "metadata": {"name": "own", "namespace": "models"}}
 
@@ -52,7 +64,7 @@ def guarded(bare: ApiServer) -> Iterator[ApiServer]:
     policies = template(
         {**values, "crds": {"enabled": False}}, "--show-only", "templates/policies.yaml"
     )
-    objects = [deployment(), revision(), rollout(), POLICY, SERVED, FOREIGN_SERVICE]
+    objects = [deployment(), revision(), rollout(), POLICY, SERVED, RELEASED, FOREIGN_SERVICE]
     for manifest in objects:
         bare.kubectl("create", "-f", "-", stdin=json.dumps(manifest))
     bare.control_plane.apply("-f", "-", stdin=policies)
@@ -158,6 +170,10 @@ CASES = [
     pytest.param(PERSON, _patch(SERVED, NOTE), SERVICE, id="a person edits what serves"),
     pytest.param(PERSON, _patch(SERVED, FREED), SERVICE, id="a person takes our label off"),
     pytest.param(PERSON, _delete(SERVED), SERVICE, id="a person deletes what serves"),
+    pytest.param(PERSON, _patch(SERVED, OWNERLESS), SERVICE, id="a person takes it from its owner"),
+    pytest.param(GARBAGE_COLLECTOR, _patch(SERVED, OWNERLESS), "", id="an orphan is left serving"),
+    pytest.param(PERSON, _patch(RELEASED, NOTE), "", id="what was released is its owner's again"),
+    pytest.param(PERSON, _delete(RELEASED), "", id="and may go"),
     pytest.param(PERSON, _patch(FOREIGN_SERVICE, NOTE), "", id="another service is not ours"),
     pytest.param(PERSON, _delete(FOREIGN_SERVICE), "", id="and may be deleted"),
     pytest.param(OPERATOR, _patch(SERVED, NOTE), "", id="Headgate changes what serves"),
