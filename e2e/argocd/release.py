@@ -55,6 +55,7 @@ class GitRelease(Release):
         """Clone the repository and have Argo CD follow it, as the samples say."""
         super().__enter__()
         self._team.clone()
+        self._team.catch_up()
         for manifest in (self._project(), self._application()):
             self.cluster.api.apply(manifest)
         return self

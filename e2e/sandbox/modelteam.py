@@ -72,6 +72,12 @@ class ModelTeam:
         self._git("init", "--quiet", "--initial-branch=main")
         self._git("remote", "add", "origin", str(self.origin))
 
+    def catch_up(self) -> None:
+        """Take up what others have pushed; in a repository without a commit there is nothing."""
+        self._git("fetch", "--quiet", "origin")
+        if self._git("branch", "--remotes", "--list", "origin/main").strip():
+            self._git("reset", "--quiet", "--hard", "origin/main")
+
     def take(self, folder: Path) -> None:
         """Put the files of `folder` into the working copy."""
         shutil.copytree(folder, self.folder, dirs_exist_ok=True)

@@ -154,3 +154,21 @@ def test_a_revert_is_a_commit_that_restores_the_file(team: ModelTeam) -> None:
     assert team.head() == read_commit(team.origin)
     assert team.head().startswith(name)
     assert len({first, second, name}) == 3
+
+
+def test_a_second_team_goes_on_where_the_first_one_is(team: ModelTeam, tmp_path: Path) -> None:
+    """Of two clones of one repository both push; one that is empty has nothing to catch up with."""
+    empty = ModelTeam(tmp_path / "empty.git", tmp_path / "nothing")
+    make_repository(empty.origin)
+    empty.clone()
+    other = ModelTeam(team.origin, tmp_path / "other")
+    other.clone()
+
+    empty.catch_up()
+    other.catch_up()
+    other.edit("2")
+    other.commit("Fraud model 2")
+    team.catch_up()
+
+    assert [entry.name for entry in empty.folder.iterdir()] == [".git"]
+    assert team.head() == other.head() == read_commit(team.origin)
