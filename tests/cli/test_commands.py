@@ -83,6 +83,19 @@ async def unready() -> Story:
     return story
 
 
+async def returning() -> Story:
+    """Let version 2 break an objective after its bake, and version 1 not be ready to come back."""
+    objectives = [{"name": "availability", "target": "99", "onBreach": "RollBack", "errors": {}}]
+    story = Story()
+    for version in ("1", "2"):
+        story.commit(version, objectives=objectives)
+        await story.until_phase("Stable")
+    story.platform.behaviours["1"] = Behaviour(starts=False)
+    story.budgets.counts["availability"] = counts(whole=0.001, short=0.3)
+    await story.until_phase("Preparing")
+    return story
+
+
 async def aborted() -> Story:
     """Let a person abort version 2."""
     story = await stories.second("Progressing")
@@ -275,6 +288,25 @@ REFUSED = [
         id="promote what Git pauses",
     ),
     pytest.param(
+        returning,
+        ["pause"],
+        f"version 1 ({ONE}) is proven and comes back, which waits for nobody",
+        id="pause what comes back",
+    ),
+    pytest.param(
+        returning,
+        ["abort"],
+        f"version 1 ({ONE}) is proven and comes back; to keep version 2 ({TWO}): `headgate retry "
+        f"fraud -n models --revision {TWO}`",
+        id="abort what comes back",
+    ),
+    pytest.param(
+        returning,
+        ["promote"],
+        f"version 1 ({ONE}) is proven and gets all requests as soon as it is ready",
+        id="promote what comes back",
+    ),
+    pytest.param(
         lambda: stories.first("Stable"),
         ["retry"],
         f"version 1 ({ONE}) is not rejected; no revision is",
@@ -306,6 +338,19 @@ async def test_what_makes_no_sense_is_refused(
     assert shown.err.startswith(f"headgate {words[0]}: models/fraud: {why}")
     assert (shown.out, shown.err.count("\n")) == ("", 1)
     assert annotations(story) == {}
+
+
+async def test_what_comes_back_can_be_kept_from_it() -> None:
+    """Claim: the command that the refusal names keeps the version that broke the objective."""
+    story = await returning()
+    story.budgets.counts.clear()
+
+    assert await give(story, "retry", "fraud", "--revision", TWO) == exits.OK
+    await story.until_phase("Stable")
+
+    assert story.weights == {"2": 100}
+    assert story.status.get("canary") is None
+    assert story.status["rejected"] == []
 
 
 async def test_a_dry_run_asks_and_changes_nothing(capsys: pytest.CaptureFixture[str]) -> None:

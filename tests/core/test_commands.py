@@ -206,6 +206,11 @@ CASES = [
         id="a promote that was for an earlier attempt says nothing of this one",
     ),
     pytest.param(
+        asked(RETURNING, PROMOTE),
+        (Phase.BAKING, Reason.RETURNING, {"2": 100}, None),
+        id="a promote of a proven revision that comes back is not what brings it back",
+    ),
+    pytest.param(
         asked(BACK, RETRY),
         (Phase.PREPARING, Reason.STARTED, {"1": 100}, None),
         id="a retry lifts an older rejection",
@@ -237,6 +242,15 @@ CASES = [
         asked(BACK, RETRY, ABORT),
         (Phase.ROLLED_BACK, Reason.NOT_STARTED, {"1": 100}, None),
         id="a retry waits while the abort of the same revision stands",
+    ),
+    pytest.param(
+        asked(
+            replace(RETURNING, rejected=(replace(REJECTED[0], hash=ONE.hash, at=NOW - MINUTE),)),
+            replace(RETRY, hash=ONE.hash),
+            desired=Desired(ONE, "", ""),
+        ),
+        (Phase.STABLE, Reason.ABORTED, {"1": 100}, Outcome.ABORTED),
+        id="a retry of what broke an objective keeps it, and nothing comes back",
     ),
     pytest.param(
         asked(DEGRADED_FIRST, RETRY),
@@ -359,6 +373,15 @@ FOUND = [
         id="a pause for another revision is stale",
     ),
     pytest.param(
+        asked(RETURNING, PAUSE),
+        Finding(
+            False,
+            "Returning",
+            "headgate.dev/pause: version 2 is proven and comes back, which waits for nobody",
+        ),
+        id="a pause of a proven revision that comes back",
+    ),
+    pytest.param(
         asked(BACK, ABORT),
         Finding(True, "Accepted", "headgate.dev/abort: version 2 went back (ErrorsHigher)"),
         id="an abort that was followed, or came too late",
@@ -448,6 +471,17 @@ FOUND = [
             "the proof of this one",
         ),
         id="a promote of an earlier attempt",
+    ),
+    pytest.param(
+        asked(RETURNING, PROMOTE, PAUSE, health=UNREADY),
+        Finding(
+            False,
+            "Returning",
+            "headgate.dev/pause: version 2 is proven and comes back, which waits for nobody; "
+            "headgate.dev/promote waits: version 2 is proven and gets all requests when it is "
+            "ready",
+        ),
+        id="a promote of a proven revision that comes back",
     ),
     pytest.param(
         asked(BACK, PROMOTE),

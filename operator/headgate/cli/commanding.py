@@ -101,6 +101,8 @@ def write(
 def _pause(found: _Found) -> Writing:
     view = found.view
     revision = found.check(_to_hold(found))
+    if _returns(found):
+        raise Senseless(f"{_name(revision)} is proven and comes back, which waits for nobody")
     if view.paused:
         raise Senseless("it is paused by spec.rollout.paused already")
     if found.standing(Verb.PAUSE) == revision.hash:
@@ -147,7 +149,7 @@ def _abort(found: _Found) -> Writing:
         raise Senseless(f"{_name(first)} is the first revision: there is nothing to go back to")
     if canary is None or stable is None:
         raise _nothing(found, "to go back from what is stable, commit another version")
-    if (found.status.get("canary") or {}).get("returning"):
+    if _returns(found):
         keep = f"{_call('retry', found.view)} --revision {stable.hash}"
         raise Senseless(
             f"{_name(canary)} is proven and comes back; to keep {_name(stable)}: `{keep}`"
@@ -165,6 +167,8 @@ def _promote(found: _Found) -> Writing:
     if canary is None:
         raise _nothing(found, "to skip the proof of what starts next, wait until it has started")
     found.check(canary)
+    if _returns(found):
+        raise Senseless(f"{_name(canary)} is proven and gets all requests as soon as it is ready")
     if view.phase == "Baking":
         raise Senseless(f"{_name(canary)} has all requests already; it is in its bake")
     if view.paused:
@@ -236,6 +240,11 @@ def _rejected(found: _Found) -> str:
 def _rejection(found: _Found, hash: str | None) -> Mapping[str, Any] | None:
     entries = found.status.get("rejected") or ()
     return next((entry for entry in entries if entry["hash"] == hash), None)
+
+
+def _returns(found: _Found) -> bool:
+    """Whether the canary is a proven revision that comes back after one that broke an objective."""
+    return bool((found.status.get("canary") or {}).get("returning"))
 
 
 def _bakes_alone(found: _Found) -> bool:

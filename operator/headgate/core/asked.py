@@ -7,7 +7,7 @@ sentences depend on the state alone, so that looking again writes nothing.
     InvalidCommand       False    is none: its value cannot be read
     StaleCommand         False    is for a revision, or an attempt, that is not in question
     NothingToRollBackTo  False    aborts the first revision
-    Returning            False    aborts a proven revision that comes back
+    Returning            False    holds or aborts a proven revision that comes back
     AbortStands          False    retries what an abort that stands would take back at once
     Paused, BudgetLow …  False    promotes what is held or frozen; it is followed when that ends
     Waiting              True     will be followed: something is not ready yet
@@ -61,6 +61,9 @@ def _pause(s: Situation, command: Command) -> _Answer:
     is_stable = stable is not None and stable.hash == command.hash
     if held is None or (nothing_left and is_stable) or _is_rejected(s, command):
         return _stale(s, command, "is not being tried, and nothing is left to hold")
+    if s.state.returning:
+        text = f"version {_meant(s).version} is proven and comes back, which waits for nobody"
+        return _refused(command, "Returning", text)
     if s.state.canary is None and not is_stable:
         return _accepted(command, f"version {wanted.version} is not started")
     return _accepted(command, f"version {_meant(s).version} is held")
@@ -110,6 +113,9 @@ def _promote(s: Situation, command: Command) -> _Answer:
 
 def _unpromoted(s: Situation, command: Command, canary: Revision) -> _Answer:
     """Say what keeps a promote from being followed."""
+    if s.state.returning:
+        text = f"version {canary.version} is proven and gets all requests when it is ready"
+        return _waits(command, text)
     if s.hold:
         return _refused(command, "Paused", f"waits while the rollout is held: {s.hold}")
     if s.unproven is not None:

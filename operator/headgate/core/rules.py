@@ -66,8 +66,9 @@ def asked_to_abort(s: Situation) -> bool:
 
 def asked_to_promote(s: Situation) -> bool:
     # Proof is what a person may go without. Readiness, a route in force, a pause and a freeze are
-    # not theirs to skip here: spec.rollout has the say over these.
-    wanted = _is_for_canary(s, s.commands.promote) and not is_promote_spent(s)
+    # not theirs to skip here: spec.rollout has the say over these. What comes back is proven.
+    is_open = not s.state.returning and not is_promote_spent(s)
+    wanted = is_open and _is_for_canary(s, s.commands.promote)
     allowed = not s.hold and s.unproven is None and s.verified and not _is_breach(s)
     return wanted and allowed and s.state.stable is not None and s.health_of(s.state.canary).ready
 
