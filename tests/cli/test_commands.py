@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from argparse import ArgumentParser
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 from tests.apiserver import ApiServer
 from tests.cli import stories
+from tests.cli.test_status import store
 from tests.cli.test_why import explained, resynced
 from tests.scenarios.memory import Behaviour, Story, deployment
 from tests.scenarios.test_guards import counts
@@ -104,6 +106,14 @@ async def aborted() -> Story:
     return story
 
 
+async def aborted_while_paused() -> Story:
+    """Let a person pause version 2, and then abort it."""
+    story = await paused_by_person()
+    await give(story, "abort", "fraud")
+    await story.until_phase("RolledBack")
+    return story
+
+
 WRITTEN = [
     pytest.param(
         lambda: stories.second("Progressing"),
@@ -184,6 +194,13 @@ WRITTEN = [
     ),
     pytest.param(
         stories.rolled_back, ["retry"], {"retry": f"{TWO}@"}, "is tried once more", id="retry"
+    ),
+    pytest.param(
+        aborted_while_paused,
+        ["retry"],
+        {"retry": f"{TWO}@", "pause": TWO},
+        "; it waits until `headgate resume fraud -n models`, as the pause still stands.",
+        id="retry what is paused",
     ),
     pytest.param(
         resynced,
@@ -562,3 +579,47 @@ async def test_annotations_on_a_real_api_server(served: ApiServer) -> None:
         assert read_commands(await read(served)).commands.abort is None
     finally:
         await cluster.close()
+
+
+@pytest.mark.apiserver
+async def test_what_commands_leave_in_records_is_stored_and_told_by_a_real_api_server(
+    apiserver: ApiServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Claim: the schema takes who asked, in records and status; and the next command is given from
+    what is stored."""
+    namespace = f"{NAMESPACE}-recorded"
+    story = await stories.second("Progressing")
+    for words, phase in (
+        (["pause"], "Paused"),
+        (["abort", "--reason", "a test"], "RolledBack"),
+        (["retry"], "RolledBack"),
+        (["resume"], "Progressing"),
+    ):
+        await give(story, words[0], "fraud", *words[1:])
+        await story.until_phase(phase)
+    await give(story, "promote", "fraud")
+    await story.until_phase("Baking")
+    await give(story, "abort", "fraud")
+    await story.until_phase("RolledBack")
+    assert story.status["commands"]["retry"].startswith(f"{TWO}@")
+    found = stories.objects(story)
+    apiserver.kubectl("create", "namespace", namespace)
+    manifests = [*found.deployments, *found.revisions, *found.rollouts]
+    await store(apiserver, manifests, namespace)
+    capsys.readouterr()
+
+    login = ("-n", namespace, "--kubeconfig", str(apiserver.kubeconfig))
+    given = await asyncio.to_thread(main, ["retry", "fraud", *login])
+    refused = await asyncio.to_thread(main, ["abort", "fraud", *login])
+    replayed = await asyncio.to_thread(main, ["audit", "replay", "fraud", *login])
+
+    told = capsys.readouterr()
+    assert (given, refused, replayed) == (exits.OK, exits.FAILED, exits.OK)
+    assert f"version 2 ({TWO}) is tried once more" in told.out
+    assert "nothing is being tried" in told.err
+    assert told.out.count("was a person's command, given by field manager headgate-cli") == 5
+    stored = json.loads(apiserver.kubectl("get", "md", "fraud", "-n", namespace, "-o", "json"))
+    assert stored["status"]["rejected"][0]["by"] == "headgate-cli"
+    assert stored["status"]["desired"]["hash"] == TWO
+    assert stored["metadata"]["annotations"].keys() == {"headgate.dev/retry"}
+    apiserver.kubectl("delete", "namespace", namespace, "--wait=false")

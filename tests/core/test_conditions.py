@@ -163,6 +163,14 @@ BACK = replace(
         ),
         pytest.param(
             seen(
+                replace(BACK, stable=ONE), desired=Desired(TWO, "spec.rollout.paused is true", "")
+            ),
+            "RolledOut",
+            ("False", "Paused", "spec.rollout.paused is true"),
+            id="what may be tried again is held, and not rolled back any more",
+        ),
+        pytest.param(
+            seen(
                 replace(STABLE, stable=ONE), desired=Desired(TWO, "spec.rollout.paused is true", "")
             ),
             "RolledOut",

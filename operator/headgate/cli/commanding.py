@@ -199,6 +199,8 @@ def _frozen(found: _Found) -> str:
 def _retry(found: _Found) -> Writing:
     revision, since = _to_retry(found)
     says = f"{_name(revision)} is tried once more, if it is what Git wants"
+    if found.standing(Verb.PAUSE) == revision.hash:
+        says += f"; it waits until `{_call('resume', found.view)}`, as the pause still stands"
     # A moment of the operator's own clock: that of whoever asks may be another.
     moment = render_moment(since + _AFTER)
     left_over = {

@@ -156,10 +156,12 @@ def _rolled_out(seen: Seen) -> dict[str, Any]:
     if in_place and state.canary is None:
         message = f"version {desired.revision.version} is the stable one"
         return _condition("RolledOut", True, "RolledOut", message)
-    if desired.hold and state.canary is None and state.phase is not Phase.ROLLED_BACK:
+    # A rejection that was lifted is over, though nothing has started yet.
+    waits = state.canary is None and state.rejection_of(desired.revision.hash) is None
+    if desired.hold and waits:
         return _condition("RolledOut", False, "Paused", desired.hold)
     held = seen.restraint if seen.restraint is not None and seen.restraint.starts else None
-    if held is not None and state.canary is None and state.phase is not Phase.ROLLED_BACK:
+    if held is not None and waits:
         return _condition("RolledOut", False, held.reason, held.message)
     return _condition("RolledOut", False, state.phase.value, state.message)
 
