@@ -32,7 +32,7 @@ INTERVAL = "5s"
 TOOLKIT = "kustomize.toolkit.fluxcd.io"
 APPLIER = "kustomize-controller"
 _SOURCE, _SOURCE_INTERVAL = "models", "1s"
-_SYNC_SECONDS = 30.0
+_SYNC_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)

