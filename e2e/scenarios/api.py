@@ -64,6 +64,7 @@ class Api:
 
     def __init__(self, kubeconfig: Path) -> None:
         """Prepare; nothing is read from the server yet."""
+        self.kubeconfig = kubeconfig
         self._kube = Kube(read_kubeconfig(kubeconfig), MANAGER)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
