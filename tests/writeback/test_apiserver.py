@@ -414,7 +414,8 @@ async def test_the_service_account_may(real: Real, question: tuple[str, ...], an
 def test_the_example_is_a_policy_that_can_be_acted_on() -> None:
     """What people copy is valid, and names a Secret that the rules let us read."""
     manifest = yaml.safe_load((ROOT / "manifests/examples/release-policy.yaml").read_text())
-    hosts = Hosts(("github.com:443", "ci.example.com:443"), "setting --hosts")
+    allowed = ("github.com:443", "api.github.com:443", "ci.example.com:443")
+    hosts = Hosts(allowed, "setting --hosts")
 
     [judged] = judge([manifest], hosts)
 
