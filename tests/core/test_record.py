@@ -171,3 +171,12 @@ def test_queries_are_asked_for_only_when_a_record_is_written() -> None:
     assert (same, before) == (stored, 0)
     assert asked == ["queries"]
     assert written["signals"][0]["query"] == "sum(up)"
+
+
+def test_a_record_says_which_generation_its_status_is_about() -> None:
+    """Else who waits by kstatus, `kubectl wait` or Argo CD's tree, waits for it for ever."""
+    spec = {"to": {"hash": "11111111"}, "number": 2}
+
+    status = render_record(spec, {}, decided(RULES[0]), Judged(), 1, NOW, timedelta(minutes=1))
+
+    assert status["observedGeneration"] == 1

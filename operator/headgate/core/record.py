@@ -56,6 +56,10 @@ class Judged:
     queries: Callable[[], Mapping[str, str]] = dict
 
 
+FIRST_GENERATION = 1
+"""metadata.generation of an object whose spec was never changed."""
+
+
 def render_record(
     spec: Mapping[str, Any],
     status: Mapping[str, Any],
@@ -78,6 +82,8 @@ def render_record(
         return dict(status)
     weight = _weight_of(spec["to"]["hash"], decision)
     record = dict(status)
+    # Its spec never changes, so this is about its first generation, and its last.
+    record["observedGeneration"] = FIRST_GENERATION
     record["outcome"] = (decision.finished or Outcome.PROGRESSING).value
     record["phase"] = decision.state.phase.value
     record["reason"] = decision.state.reason.value
@@ -109,7 +115,7 @@ def close_record(
     spec: Mapping[str, Any], status: Mapping[str, Any], state: State, now: datetime
 ) -> dict[str, Any]:
     """Return the status of a record that is over and was never finished, as the state tells it."""
-    tried, record = spec["to"]["hash"], dict(status)
+    tried, record = spec["to"]["hash"], {**status, "observedGeneration": FIRST_GENERATION}
     rejection = state.rejection_of(tried)
     outcome, reason = Outcome.SUPERSEDED, Reason.SUPERSEDED.value
     if rejection is not None and rejection.rollout == spec["number"]:
