@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 
+from sandbox.argocd import NAMESPACE as ARGO_CD
 from sandbox.world import World, load_world
 from scenarios.cluster import Cluster
+from scenarios.committed import grant
 from scenarios.embedded import EmbeddedWorlds
 
 WORLD, OPTION = "argocd", "argocd"
@@ -29,6 +32,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--world", help="use this embedded world, up with argocd, and leave it up")
 
 
+# pytest's plugins ask for the main thread's event loop before there is one. asyncio would make one
+# that nobody closes, and the session would fail for it; once told of none, it does not.
+asyncio.set_event_loop(None)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Begin with no world."""
     config.stash[_WORLDS] = EmbeddedWorlds()
@@ -45,6 +53,7 @@ def followed(request: pytest.FixtureRequest) -> Iterator[Followed]:
             yield Followed(cluster, world)
         return
     with worlds.up(WORLD, OPTION) as cluster:
+        grant(cluster.api, ARGO_CD, ARGO_CD)
         yield Followed(cluster, load_world(WORLD))
 
 

@@ -118,8 +118,13 @@ class GitRelease(Release):
         self._team.commit(subject)
         self._wait_synced()
 
+    @property
+    def head(self) -> str:
+        """The commit that the repository is at, 40 hexadecimal digits."""
+        return self._team.head()
+
     def _wait_synced(self) -> None:
-        head = self._team.head()
+        head = self.head
         # As a webhook of the forge would: Argo CD looks at Git now, and not at its next turn.
         self.server.application(self.name, refresh="normal")
         self.wait_view(

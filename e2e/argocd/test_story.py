@@ -13,7 +13,9 @@ import pytest
 from argocd.conftest import Followed
 from argocd.release import GitRelease
 from argocd.server import Json
+from sandbox.argocd import NAMESPACE as ARGO_CD
 from scenarios.cluster import NAMESPACE
+from scenarios.committed import wait_commit
 from scenarios.release import ROLLOUT_SECONDS, START_SECONDS
 
 pytestmark = [pytest.mark.argocd]
@@ -43,6 +45,15 @@ def children(fraud: GitRelease) -> dict[str, Sequence[Json]]:
         if "ModelDeployment" in owners:
             found.setdefault(node["kind"], []).append(node)
     return dict(found)
+
+
+def assert_commit(fraud: GitRelease, version: str) -> None:
+    """Claim: the version's record names the commit pushed last, as the Application told it."""
+    commit = wait_commit(fraud, version)
+    assert commit["revision"] == fraud.head
+    assert commit["path"].startswith(f"models/{fraud.name}")
+    assert commit["toldBy"] == f"Application {ARGO_CD}/{fraud.name}"
+    assert commit["certainty"] in ("Synced", "Contained"), commit
 
 
 def wait_revisions(fraud: GitRelease, healths: set[str]) -> None:
@@ -79,6 +90,7 @@ def test_a_rollback_stays_in_sync_with_git_until_git_is_reverted(followed: Follo
         assert fraud.view["operationState"]["phase"] == "Succeeded"
         assert fraud.view["health"]["status"] == "Progressing"
         assert_nothing_to_heal(fraud)
+        assert_commit(fraud, "2")
         below = children(fraud)
         assert below.keys() >= CHILDREN
         assert len(below["ModelRevision"]) == 2

@@ -30,6 +30,11 @@ COLLECTOR_URL = f"http://{COLLECTOR}.{NAMESPACE}"
 _MANIFESTS = ROOT / "manifests" / "overlays" / "sandbox"
 _REQUIREMENTS = ROOT / "requirements" / "run.txt"
 _TOKEN_LIFETIME = "48h"
+_TOLD_BY = {
+    "argocd-server": ("HEADGATE_ARGOCD_NAMESPACES", "argocd"),
+    "flux-artifacts": ("HEADGATE_FLUX_NAMESPACES", "scenarios"),
+}
+"""By a port that only a world with Argo CD or Flux has: where these keep what tells the commit."""
 
 
 def _inputs() -> Sequence[str | bytes]:
@@ -101,6 +106,7 @@ def environment(world: World, login: Path, port: int) -> Mapping[str, str]:
     """Return the environment of an operator of `world` that logs in by a file, and its port."""
     return {
         **clean_environment(),
+        **dict(setting for name, setting in _TOLD_BY.items() if name in world.ports),
         "HEADGATE_KUBECONFIG": str(login),
         "HEADGATE_PROMETHEUS_URL": world.url("prometheus"),
         "HEADGATE_PROBE_PROXY": world.url("services"),

@@ -6,6 +6,7 @@ A scenario that breaks for minutes what all others need has a world of its own.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -34,6 +35,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=Kind.SANDBOX.value,
         help="sandbox (default): worlds of its own; kind: `python -m kind up`; existing: see docs",
     )
+
+
+# pytest's plugins ask for the main thread's event loop before there is one. asyncio would make one
+# that nobody closes, and the session would fail for it; once told of none, it does not.
+asyncio.set_event_loop(None)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from sandbox.world import load_world
 from scenarios.cluster import NAMESPACE
+from scenarios.committed import grant, wait_commit
 from scenarios.embedded import EmbeddedWorlds
 from scenarios.flux import APPLIER, Flux, FluxRelease, View
 from scenarios.release import Json
@@ -42,6 +43,7 @@ RUNNING = "Unknown Progressing"
 def flux(worlds: EmbeddedWorlds) -> Iterator[Flux]:
     """Give a new world in which Flux syncs."""
     with worlds.up(WORLD, "flux") as cluster:
+        grant(cluster.api, "flux-system", NAMESPACE)
         yield Flux.of(cluster, load_world(WORLD))
 
 
@@ -86,6 +88,10 @@ def test_a_life_of_releases_is_told_rightly(flux: Flux) -> None:
         assert (canary.ready, canary.healthy) == (HEALTHY, "True Succeeded")
         assert canary.phase in ("Preparing", "Progressing")
         assert canary.rolled_out == "False"
+        commit = wait_commit(fraud, "2")
+        assert commit["revision"] == flux.head
+        assert commit["toldBy"] == f"Kustomization {NAMESPACE}/{fraud.name}"
+        assert commit["certainty"] in ("Synced", "Contained"), commit
         as_applied = written(fraud)
         views = fraud.watch("promoted", lambda view: view.rolled_out == "True", 180)
         assert said(views) <= {HEALTHY, RUNNING}, views

@@ -321,7 +321,7 @@ class TestRequests:
             return web.json_response({"kind": "ConfigMap"})
 
         async with serving(handler) as url:
-            cluster = KubernetesCluster(login_to(url), manager="headgate-cli")
+            cluster = KubernetesCluster(login_to(url), field_manager="headgate-cli")
             try:
                 await cluster.create(config_map())
             finally:

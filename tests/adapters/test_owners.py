@@ -31,7 +31,7 @@ def collecting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
 @pytest.fixture
 async def cluster(collecting: ApiServer) -> AsyncIterator[KubernetesCluster]:
     """Give a client, as administrator."""
-    client = KubernetesCluster(find_login(str(collecting.kubeconfig)), manager="headgate-cli")
+    client = KubernetesCluster(find_login(str(collecting.kubeconfig)), field_manager="headgate-cli")
     yield client
     await client.close()
 

@@ -118,8 +118,8 @@ def test_an_unknown_field_would_be_refused(bare: ApiServer) -> None:
 def test_every_pod_is_admitted_under_the_restricted_standard(bare: ApiServer) -> None:
     """In a namespace that enforces `restricted` each part's pod passes; a careless one does not."""
     rendered = template(ALL_PARTS, namespace=RESTRICTED)
-    accounts = of_kind(rendered, "ServiceAccount")
-    bare.control_plane.apply("-f", "-", stdin=yaml.safe_dump_all(accounts))
+    accounts = yaml.safe_dump_all(of_kind(rendered, "ServiceAccount"))
+    bare.control_plane.apply("-f", "-", stdin=accounts)
     deployments = of_kind(rendered, "Deployment")
     assert len(deployments) > 1
     for deployment in deployments:
@@ -134,6 +134,7 @@ def test_every_pod_is_admitted_under_the_restricted_standard(bare: ApiServer) ->
         del pod["spec"]["containers"][0]["securityContext"]
         with pytest.raises(KubectlError, match="violates PodSecurity"):
             bare.kubectl(*dry_run, stdin=json.dumps(pod))
+    bare.kubectl("delete", "-f", "-", stdin=accounts)
 
 
 def test_every_pod_is_read_only_and_knows_its_size() -> None:
