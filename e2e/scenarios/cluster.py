@@ -165,6 +165,10 @@ class Bare(Protocol):
         """
         ...
 
+    def charted(self, chart: Path) -> AbstractContextManager[Charted]:
+        """Install a chart by Helm while the block runs; operators are processes, not its pods."""
+        ...
+
     def asked(self) -> Iterator[Request]:
         """Yield what Headgate's ServiceAccounts asked of its API server."""
         ...
@@ -180,6 +184,14 @@ class Installation(Protocol):
 
     def start(self, *words: str) -> Operator:
         """Start an operator with further words on its command line, and wait until it is ready."""
+        ...
+
+
+class Charted(Installation, Protocol):
+    """Headgate as its chart installs it."""
+
+    def upgrade(self, chart: Path) -> None:
+        """Go on to another version of the chart, as `helm upgrade` does."""
         ...
 
 

@@ -25,6 +25,7 @@ from sandbox.paths import ROOT
 from sandbox.ports import choose
 from sandbox.processes import last_lines, spawn, stop, wait_until
 from sandbox.world import World
+from scenarios.charts import CHART, helm
 from scenarios.cluster import NAMESPACE as MODELS
 from scenarios.cluster import Cluster
 
@@ -103,6 +104,38 @@ class EmbeddedInstallation:
         return self.world.data / "operators" / self.account
 
 
+@dataclass(slots=True)
+class EmbeddedChart(EmbeddedInstallation):
+    """The same by Helm, with the chart's own ServiceAccount and rules."""
+
+    chart: Path = CHART
+
+    def install(self) -> None:
+        """Install the chart, or go on to it, and log in."""
+        # Whoever was here before may have left the kinds: they are never deleted. An older chart
+        # brings older ones here, and no pod of it finds a node: operators are our processes.
+        options = ("--create-namespace", "--take-ownership", "--force-conflicts")
+        values = ("crds.keepNewer=false", "nodeSelector.processes=only")
+        chosen = [word for value in values for word in ("--set-string", value)]
+        self._helm("upgrade", "headgate", str(self.chart), "--install", *options, *chosen)
+        self.world.control_plane.wait_until_established()
+        write_login(self.world, NAMESPACE, self.account, self._login)
+
+    def upgrade(self, chart: Path) -> None:
+        """See Charted."""
+        self.chart = chart
+        self.install()
+
+    def uninstall(self) -> None:
+        """End all operators, and let Helm take away what it installed."""
+        for operator in self.operators:
+            operator.stop()
+        self._helm("uninstall", "headgate")
+
+    def _helm(self, *words: str) -> None:
+        helm(*words, "--kubeconfig", str(self.world.kubeconfig), "--namespace", NAMESPACE)
+
+
 @dataclass(frozen=True, slots=True)
 class EmbeddedBare:
     """An embedded world without Headgate."""
@@ -119,6 +152,17 @@ class EmbeddedBare:
         rendered = self.world.control_plane.kubectl("kustomize", str(folder))
         manifests = render(yaml.safe_load_all(rendered), account)
         installation = EmbeddedInstallation(self.world, self.binary, account, manifests)
+        installation.install()
+        try:
+            yield installation
+        finally:
+            installation.uninstall()
+
+    @contextmanager
+    def charted(self, chart: Path) -> Iterator[EmbeddedChart]:
+        """See Bare."""
+        account = SERVICE_ACCOUNT
+        installation = EmbeddedChart(self.world, self.binary, account, (), chart=chart)
         installation.install()
         try:
             yield installation

@@ -11,10 +11,12 @@ from typing import Any
 
 import yaml
 
-from sandbox.builds import CONTROL_PLANE, HELM_PROGRAM, build
+from sandbox.builds import CONTROL_PLANE, build
+from scenarios.charts import CHART, HelmError, helm
+
+__all__ = ["CHART", "HelmError", "helm"]
 
 ROOT = Path(__file__).parents[2]
-CHART = ROOT / "charts" / "headgate"
 NAMESPACE = "headgate-system"
 
 Json = dict[str, Any]
@@ -26,23 +28,8 @@ HELMS_OWN_LABELS = frozenset(
 HELMS_OWN_ANNOTATIONS = frozenset({"helm.sh/resource-policy"})
 
 
-class HelmError(Exception):
-    """Helm refused; the message is what it said."""
-
-
 def _say(line: str) -> None:
     print(line, file=sys.stderr)
-
-
-def helm(*arguments: str, stdin: str | None = None) -> str:
-    """Run Helm and return what it prints; raises HelmError."""
-    program = build(HELM_PROGRAM, _say) / "helm"
-    done = subprocess.run(
-        [str(program), *arguments], input=stdin, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise HelmError(f"{done.stderr}{done.stdout}".strip())
-    return done.stdout
 
 
 def template(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from tests.chart.rendering import CHART, NAMESPACE, ROOT, HelmError, helm, kusto
 
 from sandbox.controlplane import KubectlError
 from sandbox.processes import wait_until
+from scenarios.charts import OLDER, make_older
 
 if TYPE_CHECKING:
     from tests.apiserver import ApiServer
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.apiserver
 
 PATIENCE_SECONDS = 30
-OLDER = "0.0.9"
-"""The version of a chart before this one, whose ModelDeployments knew no `spec.history`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,20 +107,7 @@ def _base() -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a chart of the version before, with a kind that knows one field less."""
-    chart = tmp_path_factory.mktemp("older") / "headgate"
-    shutil.copytree(CHART, chart)
-    about = yaml.safe_load((chart / "Chart.yaml").read_text())
-    (chart / "Chart.yaml").write_text(
-        yaml.safe_dump({**about, "version": OLDER, "appVersion": OLDER})
-    )
-    for file in (chart / "files" / "crds").iterdir():
-        crd = yaml.safe_load(file.read_text())
-        crd["metadata"]["annotations"]["headgate.dev/version"] = OLDER
-        if file.name == "modeldeployments.yaml":
-            schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-            del schema["properties"]["spec"]["properties"]["history"]
-        file.write_text(yaml.safe_dump(crd))
-    return chart
+    return make_older(tmp_path_factory.mktemp("older"))
 
 
 def test_an_upgrade_brings_the_new_fields_and_a_rollback_keeps_them(
