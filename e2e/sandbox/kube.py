@@ -7,6 +7,7 @@ see kubewatch for that.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import ssl
@@ -25,6 +26,10 @@ Json = dict[str, Any]
 MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 APPLY = "application/apply-patch+yaml"
+
+_LATER, _TRIES, _PAUSE_SECONDS = 429, 10, 1.0
+"""An API server that has much to do, or has just learned of a kind, asks to be asked again; every
+client of Kubernetes does so."""
 
 
 class KubeError(Exception):
@@ -201,6 +206,23 @@ class Kube:
         params: Mapping[str, str],
         body: Json | None = None,
         content_type: str = "application/json",
+    ) -> Json:
+        for _ in range(_TRIES - 1):
+            try:
+                return await self._call_once(method, path, params, body, content_type)
+            except KubeError as error:
+                if error.status != _LATER:
+                    raise
+            await asyncio.sleep(_PAUSE_SECONDS)
+        return await self._call_once(method, path, params, body, content_type)
+
+    async def _call_once(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str],
+        body: Json | None,
+        content_type: str,
     ) -> Json:
         content = None if body is None else json.dumps(body).encode()
         try:
