@@ -62,7 +62,8 @@ async def stop(child: Process, grace_seconds: float) -> int:
     """
     send(child, signal.SIGTERM)
     try:
-        code = await asyncio.wait_for(child.wait(), grace_seconds)
+        async with asyncio.timeout(grace_seconds):
+            code = await child.wait()
     except TimeoutError:
         send(child, signal.SIGKILL)
         code = await child.wait()

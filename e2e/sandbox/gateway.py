@@ -129,8 +129,10 @@ class Gateway:
         pause: float | None = None
         self._changed.set()
         while True:
+            # Not wait_for: before Python 3.12 it loses a cancellation that comes with the event.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._changed.wait()
             self._changed.clear()
             self._latest = self._translate()
             try:

@@ -160,7 +160,8 @@ async def _ask_command(command: list[str], subject: Subject, seconds: float) -> 
     except OSError as error:
         return Answer(False, str(error))
     try:
-        code = await asyncio.wait_for(child.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            code = await child.wait()
     except TimeoutError:
         return Answer(False, f"command timed out after {seconds} s")
     finally:

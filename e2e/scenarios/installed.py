@@ -115,8 +115,7 @@ class EmbeddedChart(EmbeddedInstallation):
         # Whoever was here before may have left the kinds: they are never deleted. An older chart
         # brings older ones here, and no pod of it finds a node: operators are our processes.
         options = ("--create-namespace", "--take-ownership", "--force-conflicts")
-        values = ("crds.keepNewer=false", "nodeSelector.processes=only")
-        chosen = [word for value in values for word in ("--set-string", value)]
+        chosen = ("--set", "crds.keepNewer=false,nodeSelector.processes=only")
         self._helm("upgrade", "headgate", str(self.chart), "--install", *options, *chosen)
         self.world.control_plane.wait_until_established()
         write_login(self.world, NAMESPACE, self.account, self._login)

@@ -41,4 +41,4 @@ def forget_kinds(server: ApiServer) -> None:
     kinds = server.kubectl("get", "crd", "-o", "name").split()
     ours = [name for name in kinds if name.endswith(".headgate.dev")]
     if ours:
-        server.kubectl("delete", *ours, "--wait=true", "--timeout=30s")
+        server.kubectl("delete", *ours, "--wait=true", "--timeout=120s")

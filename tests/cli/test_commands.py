@@ -527,7 +527,12 @@ def served(apiserver: ApiServer) -> Iterator[ApiServer]:
         "apply", "--server-side", "--field-manager=git", "-f", "-", stdin=json.dumps(manifest)
     )
     yield apiserver
-    apiserver.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+    forget(apiserver, NAMESPACE)
+
+
+def forget(apiserver: ApiServer, namespace: str) -> None:
+    """Delete all of ours: no controller empties a namespace here, and others list what there is."""
+    apiserver.kubectl("delete", "md,mrev,mro", "--all", "-n", namespace)
 
 
 async def read(apiserver: ApiServer) -> dict[str, Any]:
@@ -622,4 +627,4 @@ async def test_what_commands_leave_in_records_is_stored_and_told_by_a_real_api_s
     assert stored["status"]["rejected"][0]["by"] == "headgate-cli"
     assert stored["status"]["desired"]["hash"] == TWO
     assert stored["metadata"]["annotations"].keys() == {"headgate.dev/retry"}
-    apiserver.kubectl("delete", "namespace", namespace, "--wait=false")
+    forget(apiserver, namespace)
