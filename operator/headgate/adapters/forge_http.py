@@ -15,8 +15,9 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from headgate.adapters.outbound import Answer, Outbound
 from headgate.core.writeback.reasons import Refusal, Why
+from headgate.core.writeback.wanted import PastCommit
 from headgate.core.writeback.yamltext import LONGEST
-from headgate.ports import ForgeUnavailable
+from headgate.ports import ForgeUnavailable, Proposal, ProposalState, SourceFile
 
 NOT_THERE = 404
 
@@ -111,3 +112,28 @@ def body_of(found: Mapping[str, object], name: str) -> str:
 def who(committer: tuple[str, str] | None) -> dict[str, str] | None:
     """Render a committer; None lets the forge take, and maybe sign for, the token's owner."""
     return None if committer is None else {"name": committer[0], "email": committer[1]}
+
+
+def file_in(found: Any, path: str, commit: str) -> SourceFile | None:
+    """Return the file in an answer about contents as GitHub made them, and Gitea after it.
+
+    None where the path is no file.
+    """
+    if not isinstance(found, dict) or found.get("type") != "file":
+        return None
+    content = decoded(found.get("content"), found.get("encoding"))
+    return SourceFile(path, content, part_of(found, "sha"), commit)
+
+
+def past_in(found: Any) -> list[PastCommit]:
+    """Return the commits in an answer that lists them in the same way; none in none."""
+    return [PastCommit(part_of(c, "sha"), part_of(c, "commit", "message")) for c in found or ()]
+
+
+def pull_request_in(found: Mapping[str, object], merged: str) -> Proposal:
+    """Return a pull request in the same form; `merged` is the field that a merged one has."""
+    state = ProposalState.OPEN
+    if found.get("state") == "closed":
+        state = ProposalState.MERGED if found.get(merged) else ProposalState.CLOSED
+    number = int(str(found.get("number")))
+    return Proposal(number, part_of(found, "html_url"), state, body_of(found, "body"))

@@ -11,25 +11,27 @@ from urllib.parse import quote
 
 from headgate.adapters.forge_http import (
     Api,
-    body_of,
-    decoded,
     encoded,
+    file_in,
     origin_of,
     part_of,
+    past_in,
     path_in,
+    pull_request_in,
     refused,
     who,
 )
 from headgate.adapters.outbound import Outbound
 from headgate.core.writeback.reasons import Why
 from headgate.core.writeback.wanted import PastCommit
-from headgate.ports import Commit, Proposal, ProposalState, Replacement, SourceFile, Stale
+from headgate.ports import Commit, Proposal, Replacement, SourceFile, Stale
 
 PAGE = 50
 PAGES = 10
 """Pages of pull requests that are searched, the newest first. Asked for by branch, Gitea gives any
 one of several (`/pulls/{base}/{head}` has no order), and a closed one would hide an open one."""
 
+_MERGED = "merged"
 _STALE = ("sha does not match", "file CommitID does not match")
 
 
@@ -56,10 +58,7 @@ class Gitea:
             return None
         commit = part_of(head, "commit", "id")
         found = await self._api.read("contents", *path.split("/"), query={"ref": commit})
-        if not isinstance(found, dict) or found.get("type") != "file":
-            return None
-        content = decoded(found.get("content"), found.get("encoding"))
-        return SourceFile(path, content, part_of(found, "sha"), commit)
+        return file_in(found, path, commit)
 
     async def history(self, path: str, branch: str, limit: int) -> Sequence[PastCommit]:
         """Return the newest commits that touched a file; see Repository."""
@@ -71,8 +70,7 @@ class Gitea:
             "verification": "false",
             "files": "false",
         }
-        found = await self._api.read("commits", query=query) or ()
-        return [PastCommit(part_of(c, "sha"), part_of(c, "commit", "message")) for c in found]
+        return past_in(await self._api.read("commits", query=query))
 
     async def find(self, branch: str, words: Sequence[str]) -> Sequence[str] | None:
         """Say that it cannot be searched: Gitea's index of code is optional."""
@@ -111,7 +109,7 @@ class Gitea:
         wanted = {"title": title, "head": branch, "base": base, "body": body}
         answer = await self._api.call("POST", "pulls", body=wanted)
         if answer.is_ok:
-            return _proposal(answer.json())
+            return pull_request_in(answer.json(), _MERGED)
         if answer.status == 409:
             known = await self.proposal(branch, base)
             if known is not None:
@@ -127,16 +125,7 @@ class Gitea:
                 # Of a branch that was deleted after the merge, only the label keeps the name.
                 heads = (part_of(each, "head", "ref"), part_of(each, "head", "label"))
                 if branch in heads and part_of(each, "base", "ref") == base:
-                    return _proposal(each)
+                    return pull_request_in(each, _MERGED)
             if len(found) < PAGE:
                 break
         return None
-
-
-def _proposal(found: dict[str, object]) -> Proposal:
-    state = ProposalState.OPEN
-    if found.get("state") == "closed":
-        state = ProposalState.MERGED if found.get("merged") else ProposalState.CLOSED
-    return Proposal(
-        int(str(found.get("number"))), part_of(found, "html_url"), state, body_of(found, "body")
-    )

@@ -11,24 +11,26 @@ from urllib.parse import quote
 
 from headgate.adapters.forge_http import (
     Api,
-    body_of,
-    decoded,
     encoded,
+    file_in,
     origin_of,
     part_of,
+    past_in,
     path_in,
+    pull_request_in,
     refused,
     who,
 )
 from headgate.adapters.outbound import Outbound
 from headgate.core.writeback.reasons import Why
 from headgate.core.writeback.wanted import PastCommit
-from headgate.ports import Commit, Proposal, ProposalState, Replacement, SourceFile, Stale
+from headgate.ports import Commit, Proposal, Replacement, SourceFile, Stale
 
 VERSION = "2022-11-28"
 PUBLIC_API = "https://api.github.com"
 """Root of the API for repositories at https://github.com."""
 
+_MERGED = "merged_at"
 _STALE = ("does not match", "expected to be at", "but expected")
 _EXISTS = "already exists"
 
@@ -57,16 +59,12 @@ class GitHub:
             return None
         commit = part_of(head, "object", "sha")
         found = await self._api.read("contents", *path.split("/"), query={"ref": commit})
-        if not isinstance(found, dict) or found.get("type") != "file":
-            return None
-        content = decoded(found.get("content"), found.get("encoding"))
-        return SourceFile(path, content, part_of(found, "sha"), commit)
+        return file_in(found, path, commit)
 
     async def history(self, path: str, branch: str, limit: int) -> Sequence[PastCommit]:
         """Return the newest commits that touched a file; see Repository."""
         query = {"sha": branch, "path": path, "per_page": str(limit)}
-        found = await self._api.read("commits", query=query) or ()
-        return [PastCommit(part_of(c, "sha"), part_of(c, "commit", "message")) for c in found]
+        return past_in(await self._api.read("commits", query=query))
 
     async def find(self, branch: str, words: Sequence[str]) -> Sequence[str] | None:
         """Say that it cannot be searched: GitHub searches the default branch only, and later."""
@@ -105,7 +103,7 @@ class GitHub:
         wanted = {"title": title, "head": branch, "base": base, "body": body}
         answer = await self._api.call("POST", "pulls", body=wanted)
         if answer.is_ok:
-            return _proposal(answer.json())
+            return pull_request_in(answer.json(), _MERGED)
         if answer.status == 422 and _EXISTS in answer.message():
             known = await self.proposal(branch, base)
             if known is not None:
@@ -124,13 +122,4 @@ class GitHub:
         }
         found = await self._api.read("pulls", query=query) or ()
         ours = [each for each in found if part_of(each, "head", "ref") == branch]
-        return _proposal(ours[0]) if ours else None
-
-
-def _proposal(found: dict[str, object]) -> Proposal:
-    state = ProposalState.OPEN
-    if found.get("state") == "closed":
-        state = ProposalState.MERGED if found.get("merged_at") else ProposalState.CLOSED
-    return Proposal(
-        int(str(found.get("number"))), part_of(found, "html_url"), state, body_of(found, "body")
-    )
+        return pull_request_in(ours[0], _MERGED) if ours else None
