@@ -1,6 +1,7 @@
 """What the three forges' adapters share: requests below one root, and what refusals mean.
 
-Owns paths and the meaning of codes that all forges use alike. Must not know one forge's API.
+Owns paths and the meaning of codes that all forges use alike, and the answers that Gitea gives as
+GitHub does. Must not know what only one of them does.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from headgate.core.lifecycle import Phase, Reason, Rejection, Revision, State
@@ -110,6 +110,15 @@ def render_memory(memory: Memory, deployment: str) -> dict[str, Any]:
 def render_moment(moment: datetime) -> str:
     """Render a moment as Kubernetes does, with microseconds so that nothing is lost."""
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def read_moment(text: object) -> datetime | None:
+    """Read a moment as Kubernetes writes it, in UTC; None for anything else, or without a zone."""
+    try:
+        found = datetime.fromisoformat(text) if isinstance(text, str) else None
+        return found.astimezone(UTC) if found is not None and found.tzinfo is not None else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def _moment(text: str) -> datetime:

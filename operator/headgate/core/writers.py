@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from headgate.core.commands import UNKNOWN
+from headgate.core.memory import read_moment
 from headgate.core.wording import plain
 
 LONGEST_MANAGER = 128
@@ -30,11 +31,7 @@ class Setter:
     @property
     def moment(self) -> datetime | None:
         """`at` in UTC; None for what is no moment."""
-        try:
-            found = datetime.fromisoformat(self.at)
-            return found.astimezone(UTC) if found.tzinfo is not None else None
-        except (ValueError, OverflowError):
-            return None
+        return read_moment(self.at)
 
 
 def setter_of(metadata: Mapping[str, Any], field: Sequence[str]) -> Setter:

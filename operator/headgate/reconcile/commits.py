@@ -27,7 +27,6 @@ from headgate.core.commits.claims import (
 from headgate.core.commits.value import (
     Certainty,
     Commit,
-    moment,
     read_rendered,
     render,
     stored_commit,
@@ -35,6 +34,7 @@ from headgate.core.commits.value import (
     with_note,
 )
 from headgate.core.lifecycle import Phase, Revision
+from headgate.core.memory import read_moment
 from headgate.ports import (
     APPLICATION,
     GIT_REPOSITORY,
@@ -249,7 +249,7 @@ async def settle(
 
 def _may_settle(record: Manifest, owner: Manifest, phase: Phase, world: World) -> bool:
     spec = record["spec"]
-    started = moment(spec["startedAt"])
+    started = read_moment(spec["startedAt"])
     young = started is not None and world.clock.now() - started < world.options.commit_settles
     return (
         young

@@ -25,9 +25,9 @@ from headgate.core.commits.value import (
     at,
     cleaned,
     is_sha,
-    moment,
     unknown,
 )
+from headgate.core.memory import read_moment
 from headgate.core.wording import plain
 
 _MOST_ATTEMPTS = 20
@@ -89,7 +89,7 @@ def _is_compared(
     status: Mapping[str, Any], entry: Mapping[str, Any], written: datetime | None
 ) -> bool:
     """Whether Argo CD has found the object as Git has it, since it was written."""
-    compared = moment(status.get("reconciledAt"))
+    compared = read_moment(status.get("reconciledAt"))
     newer = compared is not None and (written is None or compared >= written)
     return newer and entry.get("status") == "Synced"
 
@@ -118,7 +118,7 @@ def _may_have_written(state: Mapping[str, Any], owned: Mapping[str, Any]) -> boo
 
 
 def _operation(application: Mapping[str, Any], state: Mapping[str, Any]) -> Attempt | None:
-    started = moment(state.get("startedAt"))
+    started = read_moment(state.get("startedAt"))
     if started is None:
         return None
     operation = _map(state.get("operation"))
@@ -126,16 +126,16 @@ def _operation(application: Mapping[str, Any], state: Mapping[str, Any]) -> Atte
     sync = _map(operation.get("sync"))
     known = result if result.get("revision") or result.get("revisions") else sync
     running = state.get("phase") in ("Running", "Terminating")
-    finished = None if running else moment(state.get("finishedAt")) or started
+    finished = None if running else read_moment(state.get("finishedAt")) or started
     places = _places(known, _spec(application))
     return Attempt(started, finished, places, _initiator(operation.get("initiatedBy")))
 
 
 def _past(application: Mapping[str, Any], entry: Mapping[str, Any]) -> Attempt | None:
-    finished = moment(entry.get("deployedAt"))
+    finished = read_moment(entry.get("deployedAt"))
     if finished is None:
         return None
-    started = moment(entry.get("deployStartedAt")) or finished
+    started = read_moment(entry.get("deployStartedAt")) or finished
     places = _places(entry, _spec(application))
     return Attempt(started, finished, places, _initiator(entry.get("initiatedBy")))
 

@@ -25,9 +25,9 @@ from headgate.core.commits.value import (
     address,
     at,
     cleaned,
-    moment,
     unknown,
 )
+from headgate.core.memory import read_moment
 from headgate.core.wording import plain
 
 ORIGIN_SOURCE = "org.opencontainers.image.source"
@@ -140,7 +140,7 @@ def _history_attempts(entry: Mapping[str, Any]) -> Iterator[Attempt]:
     place = read_revision(told.get("originRevision") or told.get("revision"))
     took = _duration(entry.get("lastReconciledDuration"))
     for name in ("lastReconciled", "firstReconciled"):
-        finished = moment(entry.get(name))
+        finished = read_moment(entry.get(name))
         if finished is not None:
             yield Attempt(finished - took, finished, _only(place))
 
@@ -242,7 +242,7 @@ def _helm_attempts(
         place = _chart(release, {"chartVersion": status.get("lastAttemptedRevision")}, source)
         found.append(Attempt(until, None, _only(place)))
     for entry in list(_maps(status.get("history")))[:_MOST_ATTEMPTS]:
-        started = moment(entry.get("lastDeployed"))
+        started = read_moment(entry.get("lastDeployed"))
         if started is not None:
             ended = max(until, started) if until is not None else started
             found.append(Attempt(started, ended, _only(_chart(release, entry, source))))
@@ -295,7 +295,7 @@ def _is_under_way(status: Mapping[str, Any]) -> bool:
 
 
 def _ready_since(status: Mapping[str, Any]) -> datetime | None:
-    return moment(_condition(status, "Ready").get("lastTransitionTime"))
+    return read_moment(_condition(status, "Ready").get("lastTransitionTime"))
 
 
 def _only(place: Place) -> tuple[Place, ...]:

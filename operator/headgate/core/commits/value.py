@@ -140,15 +140,6 @@ def address(url: object) -> str:
     return urlunsplit((parts.scheme, user + host, parts.path, "", ""))
 
 
-def moment(text: object) -> datetime | None:
-    """Read a moment as Kubernetes writes it; None for anything else, or without a time zone."""
-    try:
-        found = datetime.fromisoformat(text) if isinstance(text, str) else None
-    except ValueError:
-        return None
-    return found if found is not None and found.tzinfo is not None else None
-
-
 def at(time: datetime) -> str:
     """Write a moment in a sentence, to the second as Kubernetes stores it."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ")
